@@ -1,0 +1,1 @@
+"""Presets: settings by name, as YAML."""

@@ -1,0 +1,1 @@
+"""Floor 1, the domain: events, catalogue, prompts, metrics, baselines. No torch, no Ray."""

@@ -1,0 +1,75 @@
+"""The catalogue: everything that demand is predicted for, and how it sold before a moment."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from demand.dataset import Dataset
+from demand.tables import TABLES
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items in the order of their indices, with sales figures from the training period.
+
+    Attributes:
+        table: the contract's columns of `items`, plus `orders` (how many orders held the item), `mean_quantity` and
+            `mean_amount` (of one order's purchase of it; the catalogue's mean where it never sold).
+    """
+
+    table: pa.Table
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset, before: int) -> "Catalogue":
+        """All items of a dataset, with sales figures from the orders before a moment."""
+        past = [("ts", "<", pa.scalar(before, TABLES["orders"].field("ts").type))]
+        lines = dataset.table("orders", ["customer_id", "order_id", "item_id", "quantity", "amount"], past)
+        purchases = lines.group_by(["customer_id", "order_id", "item_id"]).aggregate(
+            [("quantity", "sum"), ("amount", "sum")]
+        )
+        sold = purchases.group_by("item_id").aggregate(
+            [("quantity_sum", "count"), ("quantity_sum", "mean"), ("amount_sum", "mean")]
+        )
+        overall = [pc.mean(purchases[name]).as_py() or 0.0 for name in ("quantity_sum", "amount_sum")]
+        joined = dataset.table("items").join(sold, "item_id").sort_by("item_id")
+        columns = {name: joined[name] for name in TABLES["items"].names}
+        columns["orders"] = pc.fill_null(joined["quantity_sum_count"], 0)
+        columns["mean_quantity"] = pc.fill_null(joined["quantity_sum_mean"], overall[0])
+        columns["mean_amount"] = pc.fill_null(joined["amount_sum_mean"], overall[1])
+        return cls(pa.table(columns).combine_chunks())
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        return self.table["item_id"].to_pylist()
+
+    @cached_property
+    def names(self) -> list[str]:
+        return self.table["name"].to_pylist()
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """From item id to index."""
+        return {item: index for index, item in enumerate(self.item_ids)}
+
+    @cached_property
+    def orders(self) -> np.ndarray:
+        return np.asarray(self.table["orders"], dtype=np.int64)
+
+    @cached_property
+    def mean_quantity(self) -> np.ndarray:
+        return np.asarray(self.table["mean_quantity"], dtype=np.float64)
+
+    @cached_property
+    def mean_amount(self) -> np.ndarray:
+        return np.asarray(self.table["mean_amount"], dtype=np.float64)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The items as dictionaries of the contract's columns."""
+        return self.table.select(TABLES["items"].names).to_pylist()

@@ -1,0 +1,139 @@
+"""Reading a dataset folder: its tables, and its customers as the prompts see them."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from demand.customer import Browsing, Customer, Order, Review, merge_lines
+from demand.errors import DataError
+from demand.tables import SCHEMA_VERSION, TABLES
+
+Event = TypeVar("Event", Browsing, Review)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder that was found to be whole. Open one with `Dataset.open`."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Dataset":
+        """Checks manifest, files and columns, reading no rows.
+
+        Raises:
+            DataError: the folder is no dataset, is incomplete, or was written by another version.
+        """
+        folder = Path(folder)
+        manifest_file = folder / "manifest.json"
+        if not manifest_file.is_file():
+            raise DataError(
+                f"{folder} is not a dataset folder (no manifest.json): make one with 'demandcast data import'"
+            )
+        try:
+            manifest = json.loads(manifest_file.read_text())
+        except ValueError:
+            raise DataError(f"{manifest_file} is damaged: import the data again") from None
+        if manifest.get("schema_version") != SCHEMA_VERSION:
+            raise DataError(
+                f"{folder} has schema version {manifest.get('schema_version')}, not {SCHEMA_VERSION}: import again"
+            )
+        for name, schema in TABLES.items():
+            _check_table(folder / f"{name}.parquet", schema)
+        return cls(folder, manifest)
+
+    @property
+    def content_hash(self) -> str:
+        """Equal for equal data."""
+        return self.manifest["content_hash"]
+
+    def table(self, name: str, columns: list[str] | None = None, filters: Any = None) -> pa.Table:
+        """One table, or the columns and rows of it that `filters` (pyarrow.parquet.read_table) lets through."""
+        return pq.read_table(self.folder / f"{name}.parquet", columns=columns, filters=filters)
+
+    @cached_property
+    def customer_ids(self) -> list[str]:
+        """Every customer with an order or attributes, sorted."""
+        ids = set(self.table("orders", ["customer_id"])["customer_id"].unique().to_pylist())
+        ids.update(self.table("customers", ["customer_id"])["customer_id"].to_pylist())
+        return sorted(ids)
+
+    def customers(self, ids: Sequence[str] | None = None, before: int | None = None) -> Iterator[Customer]:
+        """Customers in the order of their ids, with events before a moment only.
+
+        Args:
+            ids: sorted ids of those wanted; others that lie between them are read past, so ranges are cheapest.
+            before: events from this moment on are not read.
+        """
+        wanted = self.customer_ids if ids is None else ids
+        if not wanted:
+            return
+        span = [("customer_id", ">=", wanted[0]), ("customer_id", "<=", wanted[-1])]
+        past = [] if before is None else [("ts", "<", pa.scalar(before, TABLES["orders"].field("ts").type))]
+        orders = _orders(self.table("orders", filters=span + past))
+        browsing = _events(self.table("browsing", filters=span + past), Browsing, ("action", "item_id", "text"))
+        reviews = _events(self.table("reviews", filters=span + past), Review, ("item_id", "rating", "text"))
+        people = self.table("customers", filters=span)
+        attributes = dict(
+            zip(people["customer_id"].to_pylist(), map(dict, people["attributes"].to_pylist()), strict=True)
+        )
+        for customer_id in wanted:
+            yield Customer(
+                customer_id,
+                tuple(orders.get(customer_id, ())),
+                tuple(browsing.get(customer_id, ())),
+                tuple(reviews.get(customer_id, ())),
+                attributes.get(customer_id, {}),
+            )
+
+
+def _check_table(file: Path, schema: pa.Schema) -> None:
+    if not file.is_file():
+        raise DataError(f"{file} is missing: import the data again")
+    try:
+        found = pq.read_schema(file)
+    except (pa.ArrowException, OSError):
+        raise DataError(f"{file} is not a readable Parquet file: import the data again") from None
+    for field in schema:
+        if field.name not in found.names or found.field(field.name).type != field.type:
+            raise DataError(f"{file}: column '{field.name}' of type {field.type} is missing: import the data again")
+
+
+def _orders(table: pa.Table) -> dict[str, list[Order]]:
+    """Orders by customer, in time order; lines of the same item within an order added up."""
+    columns = [
+        table[name].to_pylist() if name != "ts" else table[name].cast(pa.int64()).to_pylist()
+        for name in ("customer_id", "ts", "order_id", "item_id", "quantity", "amount")
+    ]
+    orders: dict[str, list[Order]] = {}
+    current: tuple[str, int, str] | None = None
+    lines: list[tuple[str, float, float]] = []
+    for customer_id, ts, order_id, item_id, quantity, amount in zip(*columns, strict=True):
+        if (customer_id, ts, order_id) != current:
+            if current:
+                orders.setdefault(current[0], []).append(merge_lines(current[1], lines))
+            current, lines = (customer_id, ts, order_id), []
+        lines.append((item_id, quantity, amount))
+    if current:
+        orders.setdefault(current[0], []).append(merge_lines(current[1], lines))
+    return orders
+
+
+def _events(table: pa.Table, make: Callable[..., Event], fields: tuple[str, ...]) -> dict[str, list[Event]]:
+    events: dict[str, list[Event]] = {}
+    rows = zip(
+        table["customer_id"].to_pylist(),
+        table["ts"].cast(pa.int64()).to_pylist(),
+        *(table[name].to_pylist() for name in fields),
+        strict=True,
+    )
+    for customer_id, ts, *values in rows:
+        events.setdefault(customer_id, []).append(make(ts, *values))
+    return events

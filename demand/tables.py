@@ -1,0 +1,80 @@
+"""The Parquet tables of a dataset folder: names, columns and types. The layout is a contract."""
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+TABLES: dict[str, pa.Schema] = {
+    "orders": pa.schema(
+        [
+            pa.field("customer_id", pa.string(), nullable=False),
+            pa.field("order_id", pa.string(), nullable=False),
+            pa.field("ts", TIMESTAMP, nullable=False),
+            pa.field("item_id", pa.string(), nullable=False),
+            pa.field("quantity", pa.float64(), nullable=False),
+            pa.field("amount", pa.float64(), nullable=False),
+        ]
+    ),
+    "reviews": pa.schema(
+        [
+            pa.field("customer_id", pa.string(), nullable=False),
+            pa.field("ts", TIMESTAMP, nullable=False),
+            pa.field("item_id", pa.string(), nullable=False),
+            pa.field("rating", pa.int8(), nullable=False),
+            pa.field("text", pa.string()),
+        ]
+    ),
+    "browsing": pa.schema(
+        [
+            pa.field("customer_id", pa.string(), nullable=False),
+            pa.field("ts", TIMESTAMP, nullable=False),
+            pa.field("action", pa.string(), nullable=False),
+            pa.field("item_id", pa.string()),
+            pa.field("text", pa.string()),
+        ]
+    ),
+    "customers": pa.schema(
+        [
+            pa.field("customer_id", pa.string(), nullable=False),
+            pa.field("attributes", pa.map_(pa.string(), pa.string())),
+        ]
+    ),
+    "items": pa.schema(
+        [
+            pa.field("item_id", pa.string(), nullable=False),
+            pa.field("name", pa.string(), nullable=False),
+            pa.field("category", pa.string()),
+            pa.field("department", pa.string()),
+            pa.field("price", pa.float64()),
+        ]
+    ),
+    "promotions": pa.schema(
+        [
+            pa.field("item_id", pa.string(), nullable=False),
+            pa.field("start", TIMESTAMP, nullable=False),
+            pa.field("end", TIMESTAMP, nullable=False),
+            pa.field("kind", pa.string(), nullable=False),
+            pa.field("store", pa.string()),
+        ]
+    ),
+    "quarantine": pa.schema(
+        [
+            pa.field("file", pa.string(), nullable=False),
+            pa.field("row", pa.int64(), nullable=False),
+            pa.field("reason", pa.string(), nullable=False),
+            pa.field("text", pa.string(), nullable=False),
+        ]
+    ),
+}
+
+SORT_KEYS: dict[str, list[str]] = {
+    "orders": ["customer_id", "ts", "order_id", "item_id"],
+    "reviews": ["customer_id", "ts", "item_id"],
+    "browsing": ["customer_id", "ts"],
+    "customers": ["customer_id"],
+    "items": ["item_id"],
+    "promotions": ["item_id", "start"],
+    "quarantine": ["file", "row"],
+}
+"""Rows lie in this order, so that a range of customers can be read without reading the rest."""

@@ -1,0 +1,98 @@
+"""Row checks: which rows of a table may enter a dataset, and why the others may not."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from demand.errors import DataError
+from demand.tables import TABLES, TIMESTAMP
+
+
+def split_rows(table: str, frame: pd.DataFrame, file: str) -> tuple[pa.Table, pd.Series]:
+    """Splits raw rows into those that fit the table's schema and the reasons why others do not.
+
+    Args:
+        table: a name of TABLES.
+        frame: raw rows under the contract's column names, values of any type; the index is the row's number in `file`.
+        file: named in errors.
+
+    Returns:
+        The good rows as an Arrow table of the contract's schema, in their order, and the reasons of the bad ones by
+        row number.
+
+    Raises:
+        DataError: a required column is missing altogether.
+    """
+    schema = TABLES[table]
+    typed: dict[str, pd.Series] = {}
+    reasons = pd.Series(pd.NA, index=frame.index, dtype="object")
+    if "rejected" in frame:
+        reasons = reasons.where(frame["rejected"].isna(), frame["rejected"])
+    for field in schema:
+        if field.name not in frame:
+            if not field.nullable:
+                raise DataError(f"{file}: no column '{field.name}', which the table '{table}' needs")
+            typed[field.name] = pd.Series(None, index=frame.index, dtype="object")
+            continue
+        raw = frame[field.name]
+        typed[field.name] = _PARSERS[field.type](raw)
+        unreadable = typed[field.name].isna() & raw.notna()
+        missing = raw.isna() | (raw.astype("object") == "")
+        _mark(reasons, unreadable & ~missing, f"{field.name} cannot be read as {field.type}")
+        if not field.nullable:
+            _mark(reasons, missing, f"{field.name} is missing")
+    for column, accepts, complaint in _RULES.get(table, ()):
+        _mark(reasons, ~accepts(typed[column]), f"{column} {complaint}")
+    good = reasons.isna()
+    arrays = [pa.array(typed[each.name][good], type=each.type, from_pandas=True) for each in schema]
+    return pa.Table.from_arrays(arrays, schema=schema), reasons[~good]
+
+
+def _mark(reasons: pd.Series, where: pd.Series, reason: str) -> None:
+    """The first complaint about a row stands."""
+    reasons[where.fillna(False).astype(bool) & reasons.isna()] = reason
+
+
+def _text(raw: pd.Series) -> pd.Series:
+    if pd.api.types.is_float_dtype(raw) and (raw.dropna() % 1 == 0).all():
+        raw = raw.astype("Int64")  # identifiers read as floats because one was missing
+    text = raw.astype("string").str.strip()
+    return text.mask(text == "")
+
+
+def _number(raw: pd.Series) -> pd.Series:
+    number = pd.to_numeric(raw, errors="coerce").astype("float64")
+    return number.where(np.isfinite(number))
+
+
+def _whole_number(raw: pd.Series) -> pd.Series:
+    number = _number(raw)
+    return number.where((number % 1 == 0) & number.between(-128, 127)).astype("Int8")
+
+
+def _time(raw: pd.Series) -> pd.Series:
+    return pd.to_datetime(raw, errors="coerce", utc=True, format=None if raw.dtype.kind == "M" else "ISO8601")
+
+
+def _attributes(raw: pd.Series) -> pd.Series:
+    return raw.map(lambda value: sorted(value.items()) if isinstance(value, dict) else None)
+
+
+_PARSERS: dict[pa.DataType, Callable[[pd.Series], pd.Series]] = {
+    pa.string(): _text,
+    pa.float64(): _number,
+    pa.int8(): _whole_number,
+    TIMESTAMP: _time,
+    TABLES["customers"].field("attributes").type: _attributes,
+}
+
+_RULES: dict[str, tuple[tuple[str, Callable[[pd.Series], pd.Series], str], ...]] = {
+    "orders": (
+        ("quantity", lambda quantity: quantity > 0, "is not positive"),
+        ("amount", lambda amount: amount >= 0, "is negative"),
+    ),
+    "reviews": (("rating", lambda rating: rating.between(1, 5), "is not between 1 and 5"),),
+    "items": (("price", lambda price: price.isna() | (price >= 0), "is negative"),),
+}

@@ -1,0 +1,127 @@
+"""Checkpoint folders: tensors as safetensors, everything else as JSON or Parquet, and a manifest of hashes.
+
+Reading one never runs code from it, and every file is compared with the manifest first.
+
+    model.safetensors     weights
+    model.json            shape of the model
+    prompt_format.json    how prompts are written
+    vocabulary.json       tokenizer and control tokens
+    catalogue.parquet     items, with sales figures of the training period
+    calibration.json      from shares to chances
+    card.json             what the model was trained on, and how well it does
+    manifest.json         SHA-256 of each of these
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from demand.catalogue import Catalogue
+from demand.errors import CheckpointError
+from demand.formats import PromptFormat
+from demand.vocabulary import Vocabulary
+from modeling.calibration import Calibration
+from modeling.settings import ModelSettings
+
+MANIFEST = "manifest.json"
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with all it needs to answer. `card` is plain JSON."""
+
+    settings: ModelSettings
+    prompt_format: PromptFormat
+    vocabulary: Vocabulary
+    catalogue: Catalogue
+    weights: dict[str, Tensor]
+    calibration: Calibration = field(default_factory=Calibration)
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Writes the folder under another name first, so that a half-written one is never found at its place."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_file({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}, partial / "model.safetensors")
+    (partial / "model.json").write_text(checkpoint.settings.model_dump_json(indent=2))
+    (partial / "prompt_format.json").write_text(checkpoint.prompt_format.model_dump_json(indent=2))
+    (partial / "vocabulary.json").write_text(checkpoint.vocabulary.to_json())
+    pq.write_table(checkpoint.catalogue.table, partial / "catalogue.parquet")
+    (partial / "calibration.json").write_text(checkpoint.calibration.model_dump_json(indent=2))
+    (partial / "card.json").write_text(json.dumps(checkpoint.card, indent=2))
+    write_manifest(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def load_checkpoint(folder: Path | str) -> Checkpoint:
+    """Reads a folder after checking it against its manifest.
+
+    Raises:
+        CheckpointError: it is no checkpoint, a file is missing or altered, or its content does not fit this version.
+    """
+    folder = Path(folder)
+    verify_manifest(folder)
+    vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text())
+    try:
+        return Checkpoint(
+            settings=_read(folder / "model.json", ModelSettings),
+            prompt_format=_read(folder / "prompt_format.json", PromptFormat),
+            vocabulary=vocabulary,
+            catalogue=Catalogue(pq.read_table(folder / "catalogue.parquet")),
+            weights=load_file(folder / "model.safetensors"),
+            calibration=_read(folder / "calibration.json", Calibration),
+            card=json.loads((folder / "card.json").read_text()),
+        )
+    except (pa.ArrowException, SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: {error}") from None
+
+
+def write_manifest(folder: Path) -> None:
+    """Records the hash of every file that is in the folder now."""
+    files = [file for file in sorted(folder.iterdir()) if file.name != MANIFEST]
+    hashes = {file.name: _sha256(file) for file in files}
+    (folder / MANIFEST).write_text(json.dumps(hashes, indent=2))
+
+
+def verify_manifest(folder: Path) -> None:
+    """Compares every file that the manifest names.
+
+    Raises:
+        CheckpointError: there is no manifest, or a file is missing or altered.
+    """
+    try:
+        hashes = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        raise CheckpointError(f"{folder} is not a checkpoint folder (no readable {MANIFEST})") from None
+    for name, expected in hashes.items():
+        file = folder / name
+        if not file.is_file():
+            raise CheckpointError(f"{folder}: {name} is missing")
+        if _sha256(file) != expected:
+            raise CheckpointError(f"{folder}: {name} is damaged (its hash differs from the manifest's)")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read(file: Path, model: type[Model]) -> Model:
+    try:
+        return model.model_validate_json(file.read_text())
+    except ValidationError as error:
+        raise CheckpointError(f"{file}: {error.errors()[0]['msg']} ({error.errors()[0]['loc']})") from None

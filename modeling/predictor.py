@@ -1,0 +1,130 @@
+"""Prediction: a loaded checkpoint answers questions about customers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from demand.customer import Customer
+from demand.errors import CheckpointError
+from demand.metrics import top_k
+from demand.prompts import NEXT_ORDER, Prompt, Renderer
+from modeling.batch import Batch
+from modeling.checkpoint import Checkpoint, load_checkpoint
+from modeling.model import DemandModel
+from modeling.parallel import device, fast_forward, initialize
+
+TOKENS_PER_PASS = 16_384
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about a customer: as of a moment, the next order (`horizon_days` 0) or so many days."""
+
+    customer: Customer
+    as_of: int
+    horizon_days: int = NEXT_ORDER
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One item of an answer.
+
+    Attributes:
+        item: catalogue index.
+        probability: chance that the customer buys the item within the question.
+        expected_quantity, expected_amount: what the customer will buy of it within the question, on average.
+    """
+
+    item: int
+    probability: float
+    expected_quantity: float
+    expected_amount: float
+
+
+class Predictor:
+    """Answers questions with one checkpoint. Holds the model in this process, without Ray."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Raises CheckpointError where the weights do not fit the settings."""
+        initialize()
+        self.checkpoint = checkpoint
+        self.catalogue = checkpoint.catalogue
+        self.renderer = Renderer(checkpoint.prompt_format, checkpoint.vocabulary, checkpoint.catalogue)
+        self.model = DemandModel(checkpoint.settings, len(checkpoint.vocabulary), len(checkpoint.catalogue))
+        try:
+            self.model.load_state_dict(checkpoint.weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"the weights do not fit the model's settings: {error}") from None
+        self.model.to(device()).eval()
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Predictor":
+        """Raises CheckpointError where the folder is damaged or no checkpoint."""
+        return cls(load_checkpoint(folder))
+
+    def shares(self, questions: Sequence[Question]) -> np.ndarray:
+        """The demand distribution of each question, (R, V) float32; each row sums to one."""
+        return np.concatenate(
+            [self._pass(part) for part in self._passes(questions)]
+            or [np.zeros((0, len(self.catalogue)), dtype=np.float32)]
+        )
+
+    def chances(self, questions: Sequence[Question]) -> np.ndarray:
+        """Calibrated chances that each item is bought within each question, (R, V)."""
+        return self.calibrate(self.shares(questions), questions)
+
+    def calibrate(self, shares: np.ndarray, questions: Sequence[Question]) -> np.ndarray:
+        """Shares to chances, row by row."""
+        chances = np.empty_like(shares)
+        for days in {question.horizon_days for question in questions}:
+            rows = [row for row, question in enumerate(questions) if question.horizon_days == days]
+            chances[rows] = self.checkpoint.calibration.chance(shares[rows], days)
+        return chances
+
+    def answer(self, questions: Sequence[Question], k: int) -> list[list[Demand]]:
+        """The k likeliest items of each question, likeliest first."""
+        shares = self.shares(questions)
+        chances = self.calibrate(shares, questions)
+        ranked = top_k(shares, k)
+        return [
+            [self._demand(question, int(item), float(chances[row, item])) for item in ranked[row]]
+            for row, question in enumerate(questions)
+        ]
+
+    def _demand(self, question: Question, item: int, probability: float) -> Demand:
+        """Quantity and amount of one purchase, by the customer's own record and the catalogue's as one purchase more.
+
+        Within a horizon an item may be bought more than once: purchases are taken as Poisson, so that a chance p means
+        -log(1 - p) of them.
+        """
+        name = self.catalogue.item_ids[item]
+        bought = [
+            (order.quantities[place], order.amounts[place])
+            for order in question.customer.orders
+            if order.ts < question.as_of and name in order.items
+            for place in [order.items.index(name)]
+        ]
+        times = len(bought) + 1
+        quantity = (sum(each[0] for each in bought) + float(self.catalogue.mean_quantity[item])) / times
+        amount = (sum(each[1] for each in bought) + float(self.catalogue.mean_amount[item])) / times
+        purchases = -float(np.log1p(-min(probability, 0.999))) if question.horizon_days else probability
+        return Demand(item, probability, purchases * quantity, purchases * amount)
+
+    def _passes(self, questions: Sequence[Question]) -> Iterator[list[Prompt]]:
+        """Prompts in groups that fit one pass."""
+        group: list[Prompt] = []
+        for question in questions:
+            prompt = self.renderer.prompt(question.customer, question.as_of, question.horizon_days)
+            if group and sum(map(len, group)) + len(prompt) > TOKENS_PER_PASS:
+                yield group
+                group = []
+            group.append(prompt)
+        if group:
+            yield group
+
+    def _pass(self, prompts: list[Prompt]) -> np.ndarray:
+        with torch.inference_mode(), fast_forward():
+            return self.model(Batch.from_prompts(prompts)).float().cpu().numpy()

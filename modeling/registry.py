@@ -1,0 +1,131 @@
+"""The registry: MLflow keeps runs, model versions and the aliases champion and challenger."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demand.errors import ModelNotFoundError
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS = "previous"
+"""The alias that remembers the last champion, for `rollback`."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered model: `name@version` and the folder of its checkpoint."""
+
+    name: str
+    version: int
+    checkpoint: str
+    aliases: tuple[str, ...] = ()
+    run_id: str | None = None
+    metrics: Mapping[str, float] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class Registry:
+    """Runs and model versions, in a SQLite file of the state folder or at MLFLOW_TRACKING_URI."""
+
+    def __init__(self, home: Path) -> None:
+        import logging
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+
+        home.mkdir(parents=True, exist_ok=True)
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.resolve()}/mlflow.db"
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def log_run(
+        self,
+        experiment: str,
+        name: str,
+        parameters: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        parent: str | None = None,
+    ) -> str:
+        """Records a finished run and returns its id."""
+        found = self._client.get_experiment_by_name(experiment)
+        experiment_id = found.experiment_id if found else self._client.create_experiment(experiment)
+        tags = {"mlflow.parentRunId": parent} if parent else {}
+        run = self._client.create_run(experiment_id, run_name=name, tags=tags)
+        for key, value in parameters.items():
+            self._client.log_param(run.info.run_id, key, str(value)[:6000])
+        for key, value in metrics.items():
+            self._client.log_metric(run.info.run_id, key.replace("@", "_at_"), float(value))
+        self._client.set_terminated(run.info.run_id)
+        return run.info.run_id
+
+    def register(
+        self, name: str, checkpoint: Path | str, run_id: str | None, metrics: Mapping[str, float]
+    ) -> ModelVersion:
+        """A new version of a model that points at a checkpoint folder."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = self._client.create_model_version(
+            name, str(checkpoint), run_id=run_id, tags={"metrics": json.dumps(dict(metrics))}
+        )
+        return ModelVersion(name, int(made.version), str(checkpoint), run_id=run_id, metrics=dict(metrics))
+
+    def resolve(self, model: str) -> ModelVersion:
+        """NAME@ALIAS or NAME@VERSION; a bare NAME means its champion.
+
+        Raises:
+            ModelNotFoundError: there is none.
+        """
+        from mlflow.exceptions import MlflowException
+
+        name, _, which = model.partition("@")
+        which = which or CHAMPION
+        try:
+            if which.isdigit():
+                found = self._client.get_model_version(name, which)
+            else:
+                found = self._client.get_model_version_by_alias(name, which)
+        except MlflowException:
+            raise ModelNotFoundError(f"no model '{name}@{which}': see 'demandcast models list'") from None
+        return self._version(found)
+
+    def versions(self) -> list[ModelVersion]:
+        """Every version of every model, newest first within a model."""
+        found = [self._version(each) for each in self._client.search_model_versions("", max_results=1000)]
+        return sorted(found, key=lambda each: (each.name, -each.version))
+
+    def promote(self, model: str, alias: str = CHAMPION) -> ModelVersion:
+        """Moves an alias to a model; the champion before it becomes `previous`."""
+        version = self.resolve(model)
+        if alias == CHAMPION:
+            try:
+                current = self.resolve(f"{version.name}@{CHAMPION}")
+            except ModelNotFoundError:
+                current = version
+            if current.version != version.version:
+                self._client.set_registered_model_alias(version.name, PREVIOUS, str(current.version))
+        self._client.set_registered_model_alias(version.name, alias, str(version.version))
+        return self.resolve(f"{version.name}@{version.version}")
+
+    def rollback(self, name: str) -> ModelVersion:
+        """Makes the champion before the present one champion again.
+
+        Raises:
+            ModelNotFoundError: there was none.
+        """
+        return self.promote(f"{name}@{PREVIOUS}")
+
+    def _version(self, found: Any) -> ModelVersion:
+        model = self._client.get_registered_model(found.name)
+        aliases = tuple(sorted(alias for alias, version in model.aliases.items() if str(version) == str(found.version)))
+        metrics = json.loads(found.tags.get("metrics", "{}"))
+        return ModelVersion(found.name, int(found.version), found.source, aliases, found.run_id, metrics)

@@ -1,0 +1,70 @@
+"""Starting and stopping the application on Ray Serve."""
+
+import socket
+from dataclasses import dataclass
+
+from ray import serve
+
+from demand.errors import SettingsError
+from serving.ingress import Ingress
+from serving.replica import LARGEST_BATCH, ModelReplica
+
+NAME = "demandcast"
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model to serve, and where."""
+
+    checkpoint: str
+    name: str
+    version: int
+    host: str = "127.0.0.1"
+    port: int = 8000
+    min_replicas: int = 1
+    max_replicas: int = 1
+
+    @property
+    def url(self) -> str:
+        """Where the ingress answers."""
+        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104
+
+
+def start(served: Served) -> str:
+    """Starts ingress and replicas on the running Ray cluster and returns the URL once they can answer.
+
+    Raises:
+        SettingsError: the port is taken or the replica counts are no range.
+    """
+    if not 1 <= served.min_replicas <= served.max_replicas:
+        raise SettingsError(
+            f"replicas {served.min_replicas} to {served.max_replicas}: the least is 1 and not above the most"
+        )
+    _check_port(served.host, served.port)
+    replicas = ModelReplica.options(
+        user_config={"checkpoint": served.checkpoint, "name": served.name, "version": served.version},
+        autoscaling_config={
+            "min_replicas": served.min_replicas,
+            "max_replicas": served.max_replicas,
+            "target_ongoing_requests": LARGEST_BATCH,
+        },
+    )
+    serve.start(http_options={"host": served.host, "port": served.port})
+    serve.run(Ingress.bind(replicas.bind()), name=NAME, route_prefix="/")
+    return served.url
+
+
+def stop() -> None:
+    """Ends ingress and replicas."""
+    serve.shutdown()
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port"
+            ) from None

@@ -1,0 +1,139 @@
+"""The HTTP contract: what a request may hold, and how it becomes a question to the model."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from demand.customer import Browsing, Customer, Review, merge_lines
+from demand.errors import RecordError
+from demand.moments import moment
+from demand.prompts import NEXT_ORDER
+from demand.vocabulary import LONGEST_HORIZON
+from modeling.predictor import Question
+
+ItemId = Annotated[str, Field(min_length=1, max_length=256)]
+Text = Annotated[str, Field(max_length=10_000)]
+Name = Annotated[str, Field(max_length=256)]
+
+
+class Record(BaseModel):
+    """Base of all parts of a request: an unknown field is an error, not a silent loss."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Line(Record):
+    item_id: ItemId
+    quantity: float = Field(default=1, gt=0, le=1e9)
+    amount: float = Field(default=0, ge=0, le=1e12, description="line total paid, in currency units")
+
+
+class OrderRecord(Record):
+    ts: datetime
+    items: list[Line] = Field(min_length=1, max_length=2_000)
+
+
+class BrowsingRecord(Record):
+    ts: datetime
+    action: Name
+    item_id: ItemId | None = None
+    text: Text | None = None
+
+
+class ReviewRecord(Record):
+    ts: datetime
+    item_id: ItemId
+    rating: int = Field(ge=1, le=5)
+    text: Text = ""
+
+
+class CustomerRecord(Record):
+    """A customer. Every part may be left out: an empty record is answered from what is known of all customers."""
+
+    customer_id: Name = ""
+    purchase_history: list[OrderRecord] = Field(default=[], max_length=10_000)
+    browsing_history: list[BrowsingRecord] = Field(default=[], max_length=10_000)
+    reviews: list[ReviewRecord] = Field(default=[], max_length=10_000)
+    demographic_info: dict[Name, Name] = Field(default={}, max_length=100)
+
+    def customer(self) -> Customer:
+        """The record as the prompts see it, each kind of event in time order."""
+        orders = [
+            merge_lines(moment(order.ts), [(line.item_id, line.quantity, line.amount) for line in order.items])
+            for order in self.purchase_history
+        ]
+        browsing = [Browsing(moment(each.ts), each.action, each.item_id, each.text) for each in self.browsing_history]
+        reviews = [Review(moment(each.ts), each.item_id, each.rating, each.text) for each in self.reviews]
+        return Customer(
+            self.customer_id,
+            tuple(sorted(orders, key=lambda order: order.ts)),
+            tuple(sorted(browsing, key=lambda event: event.ts)),
+            tuple(sorted(reviews, key=lambda review: review.ts)),
+            self.demographic_info,
+        )
+
+    @property
+    def items(self) -> set[str]:
+        """Every item id that the record names."""
+        named = {line.item_id for order in self.purchase_history for line in order.items}
+        named |= {event.item_id for event in self.browsing_history if event.item_id}
+        return named | {review.item_id for review in self.reviews}
+
+
+class PredictRequest(Record):
+    """What will this customer want? `horizon_days` null asks for the next order; `as_of` null means now."""
+
+    customer: CustomerRecord
+    as_of: datetime | None = None
+    horizon_days: int | None = Field(default=None, ge=1, le=LONGEST_HORIZON)
+    top_k: int = Field(default=20, ge=1, le=1_000)
+
+    def question(self) -> Question:
+        """The request as the model sees it.
+
+        Raises:
+            RecordError: an event is not before `as_of`.
+        """
+        as_of = moment(self.as_of or datetime.now(UTC))
+        for part in ("purchase_history", "browsing_history", "reviews"):
+            for place, event in enumerate(getattr(self.customer, part)):
+                if moment(event.ts) >= as_of:
+                    raise RecordError(f"customer.{part}.{place}.ts", "is not before as_of")
+        return Question(self.customer.customer(), as_of, self.horizon_days or NEXT_ORDER)
+
+
+class BatchRequest(Record):
+    """Several requests at once; each is answered, or refused, by itself."""
+
+    requests: list[Any] = Field(min_length=1, max_length=256)
+
+
+class ModelInfo(BaseModel):
+    name: str
+    version: int
+    prompt_format: str
+
+
+class DemandRecord(BaseModel):
+    item_id: str
+    name: str
+    probability: float = Field(description="chance that the customer buys the item within the question")
+    expected_quantity: float
+    expected_amount: float
+
+
+class PredictResponse(BaseModel):
+    """The likeliest demands, likeliest first."""
+
+    model: ModelInfo
+    as_of: str
+    horizon_days: int | None
+    demands: list[DemandRecord]
+    unknown_items: list[str] = Field(description="item ids in the request that the model's catalogue lacks")
+
+
+class BatchResponse(BaseModel):
+    """In the order of the requests: an answer, or {"error": problem}."""
+
+    responses: list[Any]

@@ -1,0 +1,111 @@
+"""The Ray Data pipeline: customers of a dataset folder become packed prompts, rendered once and shared by all workers.
+
+A row is one microbatch (demand.packing.COLUMNS). Tasks read ranges of customers, so no history is ever shuffled over
+the network; rows come in the same order for the same seed, whatever the cluster, so that runs can be compared and
+resumed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+from ray.data.dataset import MaterializedDataset
+
+from demand.dataset import Dataset
+from demand.packing import COLUMNS, pack
+from demand.prompts import NEXT_ORDER, Prompt, Renderer
+from demand.questions import ask
+
+CUSTOMERS_PER_TASK = 128
+
+
+@dataclass(frozen=True)
+class Examples:
+    """How examples are rendered.
+
+    Attributes:
+        dataset: the folder read by every task; on a cluster it lies where all nodes reach it.
+        customers: sorted ids of those who take part.
+        end: nothing from this moment on is seen.
+    """
+
+    dataset: Dataset
+    customers: list[str]
+    renderer: Renderer
+    end: int
+    microbatch_tokens: int
+    seed: int
+
+
+def training_packs(examples: Examples, epochs: int) -> MaterializedDataset:
+    """Microbatches of all epochs in training order; each epoch cuts, asks and shuffles the histories anew."""
+    ranges = _ranges(examples.customers)
+    tasks = [
+        {"epoch": epoch, "range": int(place)}
+        for epoch in range(epochs)
+        for place in np.random.default_rng([examples.seed, epoch]).permutation(len(ranges))
+    ]
+
+    def render(epoch: int, place: int) -> Iterator[Prompt]:
+        rng = np.random.default_rng([examples.seed, epoch, place])
+        prompts = [
+            prompt
+            for customer in examples.dataset.customers(ranges[place], before=examples.end)
+            for prompt in examples.renderer.training_prompts(customer, examples.end, rng)
+        ]
+        rng.shuffle(prompts)
+        yield from prompts
+
+    return _packs(tasks, render, examples.microbatch_tokens)
+
+
+def validation_packs(examples: Examples, until: int, horizon_days: int) -> MaterializedDataset:
+    """Microbatches that ask for the next order as of `end`, with what was bought before `until` as the truth."""
+    ranges = _ranges(examples.customers)
+
+    def render(epoch: int, place: int) -> Iterator[Prompt]:
+        customers = examples.dataset.customers(ranges[place], before=until)
+        questions = ask(customers, examples.renderer.catalogue, examples.end, horizon_days)
+        for customer, target in zip(questions.customers, questions.next_order, strict=True):
+            yield examples.renderer.prompt(customer, examples.end, NEXT_ORDER).with_targets([target])
+
+    tasks = [{"epoch": 0, "range": place} for place in range(len(ranges))]
+    return _packs(tasks, render, examples.microbatch_tokens)
+
+
+def _packs(
+    tasks: list[dict[str, int]], render: Callable[[int, int], Iterable[Prompt]], tokens: int
+) -> MaterializedDataset:
+    def run(task: dict[str, np.ndarray]) -> pa.Table:
+        rows = [pack(group) for group in _groups(render(int(task["epoch"][0]), int(task["range"][0])), tokens)]
+        return pa.table({name: pa.array([row[name] for row in rows], type=_TYPES[name]) for name in COLUMNS})
+
+    context = ray.data.DataContext.get_current().copy()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    with ray.data.DataContext.current(context):
+        rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
+        return rows.map_batches(run, batch_size=1, batch_format="numpy").materialize()
+
+
+def _groups(prompts: Iterable[Prompt], tokens: int) -> Iterator[list[Prompt]]:
+    """Prompts in a row up to a number of tokens; one that is longer stands alone."""
+    group: list[Prompt] = []
+    size = 0
+    for prompt in prompts:
+        if group and size + len(prompt) > tokens:
+            yield group
+            group, size = [], 0
+        group.append(prompt)
+        size += len(prompt)
+    if group:
+        yield group
+
+
+def _ranges(customers: list[str]) -> list[list[str]]:
+    return [customers[start : start + CUSTOMERS_PER_TASK] for start in range(0, len(customers), CUSTOMERS_PER_TASK)]
+
+
+_TYPES = {name: pa.list_(pa.float32() if name == "ages" else pa.int32()) for name in COLUMNS}

@@ -1,0 +1,93 @@
+"""Batch prediction: every customer of a dataset, with Ray Data, into one Parquet file."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+
+from demand.dataset import Dataset
+from demand.errors import DataError
+from demand.moments import iso
+from demand.prompts import NEXT_ORDER
+from demand.tables import TABLES
+from modeling.predictor import Predictor, Question
+
+CUSTOMERS_PER_TASK = 64
+SCHEMA = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("rank", pa.int32()),
+        ("item_id", pa.string()),
+        ("probability", pa.float64()),
+        ("expected_quantity", pa.float64()),
+        ("expected_amount", pa.float64()),
+    ]
+)
+
+
+class CustomerPredictor:
+    """A Ray Data actor: loads the model once, then answers for ranges of customers."""
+
+    def __init__(self, data: str, model: str, as_of: int, horizon_days: int, k: int) -> None:
+        self.dataset = Dataset.open(data)
+        self.predictor = Predictor.load(model)
+        self.as_of, self.horizon_days, self.k = as_of, horizon_days, k
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Customer ids in, their k likeliest items out."""
+        ids = rows["customer_id"].to_pylist()
+        customers = [each for each in self.dataset.customers(ids, before=self.as_of) if each.orders]
+        answers = self.predictor.answer([Question(each, self.as_of, self.horizon_days) for each in customers], self.k)
+        return pa.Table.from_pylist(
+            [
+                {
+                    "customer_id": customer.customer_id,
+                    "rank": rank,
+                    "item_id": self.predictor.catalogue.item_ids[demand.item],
+                    "probability": demand.probability,
+                    "expected_quantity": demand.expected_quantity,
+                    "expected_amount": demand.expected_amount,
+                }
+                for customer, demands in zip(customers, answers, strict=True)
+                for rank, demand in enumerate(demands, start=1)
+            ],
+            schema=SCHEMA,
+        )
+
+
+def predict_all(
+    data: Path, model: str, as_of: int, out: Path, horizon_days: int = NEXT_ORDER, k: int = 20, actors: int = 1
+) -> int:
+    """Writes the k likeliest items of every customer with an order before `as_of`; nothing from then on is read.
+
+    The file appears whole or not at all, sorted by customer and rank.
+
+    Returns:
+        How many customers were answered.
+
+    Raises:
+        DataError: nobody ordered before `as_of`.
+    """
+    dataset = Dataset.open(data)
+    past = [("ts", "<", pa.scalar(as_of, TABLES["orders"].field("ts").type))]
+    ids = dataset.table("orders", ["customer_id"], past)["customer_id"].unique().sort()
+    if not len(ids):
+        raise DataError(f"{data}: no customer has an order before {iso(as_of)}")
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.enable_progress_bars and os.isatty(2)
+    answers = ray.data.from_arrow(pa.table({"customer_id": ids})).map_batches(
+        CustomerPredictor,
+        fn_constructor_args=(str(data.resolve()), model, as_of, horizon_days, k),
+        batch_size=CUSTOMERS_PER_TASK,
+        batch_format="pyarrow",
+        concurrency=actors,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    tables = [table for table in answers.iter_batches(batch_size=None, batch_format="pyarrow") if table.num_rows]
+    table = pa.concat_tables(tables).cast(SCHEMA).sort_by([("customer_id", "ascending"), ("rank", "ascending")])
+    pq.write_table(table, partial)
+    partial.rename(out)
+    return len(ids)

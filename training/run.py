@@ -1,0 +1,186 @@
+"""A training run: data prepared, workers trained, the best checkpoint calibrated and written out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.data
+import ray.train
+from pydantic import BaseModel, ConfigDict, Field
+from ray.actor import ActorHandle
+from ray.data.dataset import MaterializedDataset
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from demand.catalogue import Catalogue
+from demand.dataset import Dataset
+from demand.errors import DataError, SettingsError
+from demand.moments import DAY, iso, moment
+from demand.prompts import Renderer, profile_text
+from demand.vocabulary import Vocabulary
+from modeling.checkpoint import load_checkpoint, save_checkpoint
+from modeling.predictor import Predictor
+from training.calibration import calibrate
+from training.examples import Examples, training_packs, validation_packs
+from training.settings import Settings
+from training.worker import VALIDATION_METRIC, Job, train_worker
+
+VALIDATION_DAYS = 28
+
+
+class Plan(BaseModel):
+    """What a run is to do; saved with the run, so that it can be resumed.
+
+    Attributes:
+        cutoff: moment of the split; training ends 28 days before it, validation at it.
+        customers: how many customers take part, drawn at random; all of them by default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    settings: Settings
+    cutoff: int
+    customers: int | None = Field(default=None, ge=1)
+    workers: int = Field(default=1, ge=1)
+
+    @property
+    def training_end(self) -> int:
+        """Where training ends and validation begins."""
+        return self.cutoff - VALIDATION_DAYS * DAY
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan with its examples rendered and ready in the object store."""
+
+    plan: Plan
+    job: Job
+    training: MaterializedDataset
+    validation: MaterializedDataset
+
+
+def default_cutoff(dataset: Dataset) -> int:
+    """The day that leaves the last 28 days, that day's own included, for testing: 2017-12-04 for Complete Journey."""
+    last = moment(dataset.manifest["last_order"])
+    if dataset.manifest["source"] == "complete-journey":
+        return moment("2017-12-04")
+    return (last // DAY + 1) * DAY - VALIDATION_DAYS * DAY
+
+
+def prepare(plan: Plan) -> Prepared:
+    """Reads the catalogue, learns the vocabulary and renders every example with Ray Data.
+
+    Raises:
+        DataError: the folder is no dataset or holds too little before the cutoff.
+        SettingsError: the number of workers does not divide the global batch.
+    """
+    training = plan.settings.training
+    if training.microbatches % plan.workers:
+        raise SettingsError(
+            f"training.microbatches {training.microbatches} cannot be shared by {plan.workers} workers: "
+            f"choose a multiple, e.g. --set training.microbatches={plan.workers * training.microbatches}"
+        )
+    dataset = Dataset.open(plan.data)
+    customers = draw(dataset.customer_ids, plan.customers, training.seed)
+    catalogue = Catalogue.from_dataset(dataset, before=plan.training_end)
+    profiles = {profile_text(each) for each in dataset.customers(customers, before=0) if each.attributes}
+    vocabulary = Vocabulary.train(catalogue, [*profiles, plan.settings.prompt.instruction])
+    examples = Examples(
+        dataset=dataset,
+        customers=customers,
+        renderer=Renderer(plan.settings.prompt, vocabulary, catalogue),
+        end=plan.training_end,
+        microbatch_tokens=training.microbatch_tokens,
+        seed=training.seed,
+    )
+    packs = training_packs(examples, training.epochs)
+    asked = draw(customers, training.validation_customers, training.seed + 1)
+    validation = validation_packs(replace(examples, customers=asked), plan.cutoff, VALIDATION_DAYS)
+    steps = packs.count() // training.microbatches
+    if not steps or not validation.count():
+        raise DataError(
+            f"{plan.data}: too few orders before {iso(plan.training_end)} to train, or after it to validate"
+        )
+    return Prepared(plan, Job(plan.settings, vocabulary.to_json(), catalogue.table, steps), packs, validation)
+
+
+def draw(customers: Sequence[str], count: int | None, seed: int) -> list[str]:
+    """A random sample of customers, sorted; all of them where fewer are there."""
+    if count is None or count >= len(customers):
+        return list(customers)
+    return sorted(np.random.default_rng(seed).choice(np.array(customers, dtype=object), count, replace=False).tolist())
+
+
+def fit(
+    prepared: Prepared,
+    name: str,
+    storage: Path,
+    processors: float | None = None,
+    board: ActorHandle | None = None,
+    callbacks: Sequence[UserCallback] = (),
+) -> ray.train.Result:
+    """Trains with Ray Train, or goes on where a run of that name in that storage stopped.
+
+    Args:
+        processors: CPUs of each worker; by default an even share of the cluster's.
+        board: where progress is posted.
+
+    Raises:
+        ray.train.TrainingFailedError: the workers failed more often than training.max_failures allows.
+    """
+    plan = prepared.plan
+    cluster = ray.cluster_resources()
+    on_gpu = cluster.get("GPU", 0) >= plan.workers
+    if processors is None:
+        processors = 1 if on_gpu else max(int(cluster.get("CPU", 1)) // plan.workers, 1)
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"job": replace(prepared.job, threads=max(int(processors), 1), board=board)},
+        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=plan.workers, use_gpu=on_gpu, resources_per_worker={"CPU": processors, "GPU": int(on_gpu)}
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage.resolve()),
+            failure_config=FailureConfig(max_failures=plan.settings.training.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_score_attribute=VALIDATION_METRIC),
+            callbacks=list(callbacks),
+        ),
+        datasets={"train": prepared.training, "validation": prepared.validation},
+        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
+    )
+    return trainer.fit()
+
+
+def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:
+    """The folder and the metrics of the checkpoint with the best validation metric."""
+    checkpoint, metrics = max(result.best_checkpoints, key=lambda each: each[1][VALIDATION_METRIC])
+    return Path(checkpoint.path), metrics
+
+
+def finish(plan: Plan, run: str, checkpoint: Path, metrics: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Calibrates a trained checkpoint on the validation period and writes the model folder `out`.
+
+    Returns:
+        The model's card.
+    """
+    dataset = Dataset.open(plan.data)
+    trained = load_checkpoint(checkpoint)
+    customers = draw(dataset.customer_ids, plan.customers, plan.settings.training.seed)
+    calibration = calibrate(Predictor(trained), dataset, customers, plan.training_end, VALIDATION_DAYS)
+    card = {
+        "run": run,
+        "data": {key: dataset.manifest[key] for key in ("source", "content_hash", "customers", "orders")},
+        "trained_before": iso(plan.training_end),
+        "validated_before": iso(plan.cutoff),
+        "customers": len(customers),
+        "settings": plan.settings.model_dump(mode="json"),
+        "validation": metrics,
+    }
+    save_checkpoint(replace(trained, calibration=calibration, card=card), out)
+    return card

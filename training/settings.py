@@ -1,0 +1,122 @@
+"""Everything that a training run can be told, typed once. The command line, presets and sweeps use the same names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from demand.errors import SettingsError
+from demand.formats import PromptFormat, prompt_format
+from modeling.settings import ModelSettings
+
+
+class TrainingSettings(BaseModel):
+    """How a model is trained.
+
+    Attributes:
+        epochs: passes over the histories; each cuts and asks them anew.
+        learning_rate: the peak, after a linear rise over `warmup` (share of all steps), before a cosine fall to a
+            twentieth.
+        microbatch_tokens: tokens that go through the model at once.
+        microbatches: microbatches in a global batch, shared among the workers.
+        reports_per_epoch: how often the model is validated and a checkpoint is kept.
+        validation_customers: how many customers are asked at each report; the same ones each time.
+        clip: largest norm of the gradient.
+        max_failures: how often a run goes on from its last checkpoint after a worker died.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=4, ge=1, le=1_000)
+    learning_rate: float = Field(default=3e-3, gt=0, lt=1)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0, lt=1)
+    clip: float = Field(default=1.0, gt=0)
+    microbatch_tokens: int = Field(default=2_048, ge=64, le=1_048_576)
+    microbatches: int = Field(default=2, ge=1, le=4_096)
+    reports_per_epoch: int = Field(default=1, ge=1, le=1_000)
+    validation_customers: int = Field(default=500, ge=1)
+    max_failures: int = Field(default=2, ge=0, le=100)
+    seed: int = Field(default=0, ge=0)
+
+
+class Settings(BaseModel):
+    """A whole run: model, prompt format, training.
+
+    `prompt` may be a format's name, or a mapping of its fields with `name` naming the format that they vary.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelSettings = ModelSettings()
+    prompt: PromptFormat = prompt_format("compact")
+    training: TrainingSettings = TrainingSettings()
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _named_format(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return prompt_format(value)
+        if isinstance(value, Mapping) and "name" in value:
+            return {**prompt_format(value["name"]).model_dump(), **value}
+        return value
+
+    def with_values(self, values: Mapping[str, Any]) -> "Settings":
+        """These settings with some of them replaced, each by its dotted name: {"training.epochs": 2}.
+
+        Raises:
+            SettingsError: a name is unknown or a value does not fit.
+        """
+        content = self.model_dump(mode="python")
+        for dotted, value in values.items():
+            section = content
+            *path, last = ("prompt.name" if dotted == "prompt" else dotted).split(".")
+            for key in path:
+                section = section.get(key) if isinstance(section, dict) else None
+            if not isinstance(section, dict) or last not in section:
+                raise SettingsError(f"no setting '{dotted}': choose one of {', '.join(setting_names())}")
+            if dotted in ("prompt", "prompt.name"):
+                content["prompt"] = prompt_format(str(value)).model_dump()
+            else:
+                section[last] = value
+        return settings_from(content)
+
+
+def settings_from(content: Any) -> Settings:
+    """Settings from parsed YAML or JSON.
+
+    Raises:
+        SettingsError: a key is unknown or a value does not fit; the message names it.
+    """
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise SettingsError(f"{where}: {first['msg'].lower()}, found {str(first['input'])[:60]!r}") from None
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """'training.epochs=2' -> ('training.epochs', 2); the value is read as YAML.
+
+    Raises:
+        SettingsError: the text is no assignment.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SettingsError(f"--set {text}: write it like training.epochs=2")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise SettingsError(f"--set {text}: the value is not readable") from None
+
+
+def setting_names() -> list[str]:
+    """Every dotted name."""
+    sections: dict[str, type[BaseModel]] = {
+        "model": ModelSettings,
+        "prompt": PromptFormat,
+        "training": TrainingSettings,
+    }
+    return [f"{section}.{name}" for section, model in sections.items() for name in model.model_fields]

@@ -1,0 +1,1 @@
+"""Floor 4: sweeps over settings with Ray Tune."""
