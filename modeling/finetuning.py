@@ -34,10 +34,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Step:
-    """One step's outcome over all workers: loss per query, queries and tokens, norm of the gradient before clipping."""
+    """One step's outcome over all workers: loss per target item, how many items and tokens, norm before clipping."""
 
     loss: float
-    queries: int
+    targets: int
     tokens: int
     gradient_norm: float
 
@@ -99,13 +99,13 @@ class FineTuning:
         _, gradient_norm, _ = self._optimizer.step()
         tokens = sum(len(batch.tokens_T) for batch in microbatches)
         totals = torch.tensor(
-            [sum(float(each["loss"]) for each in losses), sum(each["queries"] for each in losses), tokens],
+            [sum(float(each["loss"]) for each in losses), sum(each["targets"] for each in losses), tokens],
             dtype=torch.float64,
             device=device(),
         )
         dist.all_reduce(totals)
-        loss, queries, tokens = totals.tolist()
-        return Step(loss / max(queries, 1), int(queries), int(tokens), float(gradient_norm or 0.0))
+        loss, targets, tokens = totals.tolist()
+        return Step(loss / max(targets, 1), int(targets), int(tokens), float(gradient_norm or 0.0))
 
     def state(self) -> dict[str, Any]:
         """All that a later process needs, beside the weights, to go on as if nothing had happened."""
@@ -125,7 +125,7 @@ def _forward(data: Iterator[tuple[Batch, int]], model: Callable[[Batch], Tensor]
         loss = order_loss(model(batch), batch)
 
     def loss_of(loss: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        queries = torch.tensor(len(batch.queries_R), dtype=torch.int, device=device())
-        return loss, queries, {"loss": loss.detach(), "queries": len(batch.queries_R)}
+        targets = torch.tensor(len(batch.targets_Y), dtype=torch.int, device=device())
+        return loss, targets, {"loss": loss.detach(), "targets": len(batch.targets_Y)}
 
     return loss, loss_of

@@ -93,8 +93,11 @@ def _softmax_within(scores_P: Tensor, group_P: Tensor, groups: int) -> Tensor:
 
 
 def order_loss(probabilities_RV: Tensor, batch: Batch) -> Tensor:
-    """Mean over a query's target items of -log probability, summed over queries; the items' order plays no part."""
+    """-log probability summed over all target items of all queries; their order within an order plays no part.
+
+    Every item counts the same, so that the best distribution is proportional to each item's chance to be bought. (The
+    mean over each order's items favours what small orders hold, and ranks worse.)
+    """
     rows = torch.arange(len(batch.target_counts_R), device=probabilities_RV.device)
     row_Y = rows.repeat_interleave(batch.target_counts_R)
-    surprise_Y = -probabilities_RV[row_Y, batch.targets_Y].clamp_min(1e-9).log()
-    return (surprise_Y / batch.target_counts_R[row_Y]).sum()
+    return -probabilities_RV[row_Y, batch.targets_Y].clamp_min(1e-9).log().sum()

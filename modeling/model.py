@@ -72,7 +72,7 @@ def transformer_config(settings: ModelSettings) -> TransformerConfig:
         use_cpu_initialization=not torch.cuda.is_available(),
         gradient_accumulation_fusion=False,
         bias_dropout_fusion=False,
-        calculate_per_token_loss=True,  # the "token" of our loss is a query
+        calculate_per_token_loss=True,  # the "token" of our loss is a target item
     )
 
 

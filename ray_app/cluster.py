@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import Any
 
 import ray
 import ray.data
@@ -16,5 +17,5 @@ def connect(processors: int | None = None) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
     address = os.environ.get("RAY_ADDRESS")
-    local = {} if address else {"num_cpus": processors, "include_dashboard": False}
+    local: dict[str, Any] = {} if address else {"num_cpus": processors, "include_dashboard": False}
     ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False, configure_logging=True, **local)

@@ -29,7 +29,9 @@ def load_settings(preset: str, assignments: Sequence[str] = ()) -> Settings:
 
 def preset_names() -> list[str]:
     """The presets that come with demandcast."""
-    return sorted(file.name.removesuffix(".yaml") for file in resources.files("configs").iterdir() if file.name.endswith(".yaml"))
+    return sorted(
+        file.name.removesuffix(".yaml") for file in resources.files("configs").iterdir() if file.name.endswith(".yaml")
+    )
 
 
 def _text(preset: str) -> str:

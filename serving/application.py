@@ -1,7 +1,7 @@
 """Starting and stopping the application on Ray Serve."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ray import serve
 
@@ -24,6 +24,10 @@ class Served:
     min_replicas: int = 1
     max_replicas: int = 1
 
+    def scaled(self, least: int, most: int) -> "Served":
+        """The same with other bounds on the number of replicas."""
+        return replace(self, min_replicas=least, max_replicas=most)
+
     @property
     def url(self) -> str:
         """Where the ingress answers."""
@@ -41,7 +45,7 @@ def start(served: Served) -> str:
             f"replicas {served.min_replicas} to {served.max_replicas}: the least is 1 and not above the most"
         )
     _check_port(served.host, served.port)
-    replicas = ModelReplica.options(
+    replicas = ModelReplica.options(  # type: ignore[attr-defined]
         user_config={"checkpoint": served.checkpoint, "name": served.name, "version": served.version},
         autoscaling_config={
             "min_replicas": served.min_replicas,
@@ -50,7 +54,8 @@ def start(served: Served) -> str:
         },
     )
     serve.start(http_options={"host": served.host, "port": served.port})
-    serve.run(Ingress.bind(replicas.bind()), name=NAME, route_prefix="/")
+    ingress = Ingress.bind(replicas.bind())  # type: ignore[attr-defined]
+    serve.run(ingress, name=NAME, route_prefix="/")
     return served.url
 
 

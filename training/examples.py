@@ -7,6 +7,7 @@ resumed.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -78,7 +79,7 @@ def validation_packs(examples: Examples, until: int, horizon_days: int) -> Mater
 def _packs(
     tasks: list[dict[str, int]], render: Callable[[int, int], Iterable[Prompt]], tokens: int
 ) -> MaterializedDataset:
-    def run(task: dict[str, np.ndarray]) -> pa.Table:
+    def run(task: Any) -> pa.Table:
         rows = [pack(group) for group in _groups(render(int(task["epoch"][0]), int(task["range"][0])), tokens)]
         return pa.table({name: pa.array([row[name] for row in rows], type=_TYPES[name]) for name in COLUMNS})
 

@@ -1,7 +1,9 @@
 """Batch prediction: every customer of a dataset, with Ray Data, into one Parquet file."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -86,8 +88,9 @@ def predict_all(
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
-    tables = [table for table in answers.iter_batches(batch_size=None, batch_format="pyarrow") if table.num_rows]
-    table = pa.concat_tables(tables).cast(SCHEMA).sort_by([("customer_id", "ascending"), ("rank", "ascending")])
+    batches: Iterator[Any] = iter(answers.iter_batches(batch_size=None, batch_format="pyarrow"))
+    table = pa.concat_tables(batch.cast(SCHEMA) for batch in batches if batch.num_rows)
+    table = table.sort_by([("customer_id", "ascending"), ("rank", "ascending")])
     pq.write_table(table, partial)
     partial.rename(out)
     return len(ids)

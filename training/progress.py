@@ -31,7 +31,7 @@ class ProgressBar(AbstractContextManager):
     """Shows a Board until the block ends."""
 
     def __init__(self, console: Console, what: str) -> None:
-        self.board = Board.remote()
+        self.board = Board.remote()  # type: ignore[attr-defined]
         self._console = console
         self._what = what
         self._done = threading.Event()

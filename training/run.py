@@ -12,7 +12,7 @@ import ray.train
 from pydantic import BaseModel, ConfigDict, Field
 from ray.actor import ActorHandle
 from ray.data.dataset import MaterializedDataset
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from demand.catalogue import Catalogue
@@ -121,7 +121,7 @@ def fit(
     storage: Path,
     processors: float | None = None,
     board: ActorHandle | None = None,
-    callbacks: Sequence[UserCallback] = (),
+    callbacks: Sequence[Any] = (),
 ) -> ray.train.Result:
     """Trains with Ray Train, or goes on where a run of that name in that storage stopped.
 
@@ -159,7 +159,7 @@ def fit(
 
 def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:
     """The folder and the metrics of the checkpoint with the best validation metric."""
-    checkpoint, metrics = max(result.best_checkpoints, key=lambda each: each[1][VALIDATION_METRIC])
+    checkpoint, metrics = max(result.best_checkpoints or [], key=lambda each: each[1][VALIDATION_METRIC])
     return Path(checkpoint.path), metrics
 
 

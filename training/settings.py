@@ -70,7 +70,7 @@ class Settings(BaseModel):
         """
         content = self.model_dump(mode="python")
         for dotted, value in values.items():
-            section = content
+            section: Any = content
             *path, last = ("prompt.name" if dotted == "prompt" else dotted).split(".")
             for key in path:
                 section = section.get(key) if isinstance(section, dict) else None

@@ -103,7 +103,7 @@ class Worker:
                     {"step": done, "steps": steps, "loss": outcome.loss, "tokens_per_second": rate}
                 )
             if (done % every == 0 and steps - done >= every) or done == steps:
-                self._report(done, np.mean(self.losses[-every:]), rate)
+                self._report(done, float(np.mean(self.losses[-every:])), rate)
 
     def _step(self, number: int, rows: pa.Table) -> Step:
         mine = range(self.rank, self.settings.microbatches, self.workers)
@@ -112,7 +112,7 @@ class Worker:
         return self.tuning.step(batches, [base + row for row in mine])
 
     def _report(self, step: int, loss: float, rate: float) -> None:
-        metrics: dict[str, Any] = {"step": step, "steps": self.job.total_steps, "loss": float(loss)}
+        metrics: dict[str, Any] = {"step": step, "steps": self.job.total_steps, "loss": loss}
         metrics |= {"tokens_per_second": rate, **self._validate()}
         metrics["epoch"] = step / self.job.total_steps * self.settings.epochs
         with tempfile.TemporaryDirectory() as scratch:

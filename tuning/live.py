@@ -22,7 +22,7 @@ class LiveTable(tune.Callback):
         self._started = time.monotonic()
         self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
 
-    def setup(self, **_: Any) -> None:
+    def setup(self, *_: Any, **__: Any) -> None:
         """Tune begins."""
         if self._live:
             self._live.start()

@@ -14,6 +14,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from demand.errors import SettingsError
+from demand.formats import prompt_format
 from training.run import Plan, Prepared, fit, prepare
 from training.worker import VALIDATION_METRIC
 
@@ -116,7 +117,7 @@ def _tune_config(sweep: SweepPlan) -> tune.TuneConfig:
 
 def ranking(results: tune.ResultGrid) -> list[Trial]:
     """Trials from best to worst; those without a result last."""
-    return sorted((_trial_of(result) for result in results), key=lambda trial: -trial.score)
+    return sorted((_trial_of(results[place]) for place in range(len(results))), key=lambda trial: -trial.score)
 
 
 def _trial_of(result: ray.tune.Result) -> Trial:
@@ -148,3 +149,12 @@ def _trial(config: dict[str, Any], prepared: Mapping[str, Prepared], storage: Pa
         processors=processors,
         callbacks=[TuneReportCallback()],
     )
+
+
+def check_formats(names: Sequence[str]) -> tuple[str, ...]:
+    """Prompt formats by name, each once.
+
+    Raises:
+        SettingsError: there is none of that name.
+    """
+    return tuple(dict.fromkeys(prompt_format(name).name for name in names))

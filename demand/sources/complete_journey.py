@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from importlib import resources
+from typing import Any
 
 import pandas as pd
 
@@ -77,7 +78,7 @@ def _reasons(lines: pd.DataFrame, item_level: str) -> pd.Series:
 def _items(products: pd.DataFrame) -> pd.DataFrame:
     """One row an item: its commonest category and department among the products sold."""
     by_item = products.groupby("item_id", sort=True)
-    commonest = by_item[["product_category", "department"]].agg(lambda values: values.mode(dropna=True).get(0))
+    commonest = by_item[["product_category", "department"]].agg(_commonest)
     names = by_item["product_type"].first()
     return pd.DataFrame(
         {
@@ -87,6 +88,10 @@ def _items(products: pd.DataFrame) -> pd.DataFrame:
             "department": commonest["department"].to_numpy(),
         }
     )
+
+
+def _commonest(values: pd.Series) -> Any:
+    return values.mode(dropna=True).get(0)
 
 
 def _readable(text: str) -> str:

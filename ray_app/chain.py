@@ -1,0 +1,207 @@
+"""The whole chain on the Complete Journey, stage after stage; a stage whose inputs have not changed is reused."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from demand.customer import Customer
+from demand.dataset import Dataset
+from demand.errors import DemandError
+from demand.moments import DAY, iso, moment
+from modeling.registry import CHAMPION, Registry
+from ray_app import jobs
+from ray_app.cluster import connect
+from ray_app.commands.data import import_data, summary
+from ray_app.commands.evaluate import evaluation
+from ray_app.commands.predict import ask
+from ray_app.home import Home, fresh_name
+from ray_app.output import console, metrics_table, say
+from serving.application import Served, start, stop
+from training.settings import Settings
+from tuning.live import ranking_table
+from tuning.sweep import SweepPlan, Trial
+
+MODEL = "demand"
+CUTOFF = "2017-12-04"
+HORIZON_DAYS = 28
+FORMATS = ("compact", "profile", "names")
+SHOWN = 10
+
+
+class Chain:
+    """One run of the chain. Results of stages lie in the state folder under chain/, by a hash of their inputs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        trials: int,
+        tune_customers: int,
+        customers: int | None,
+        workers: int,
+        port: int,
+        data: Path | None,
+    ) -> None:
+        self.home = Home.here()
+        self.settings, self.trials, self.workers, self.port = settings, trials, workers, port
+        self.tune_customers = min(tune_customers, customers or tune_customers)
+        self.customers = customers
+        self.data = data or self.home.data / "complete-journey"
+        self.seconds: dict[str, float] = {}
+
+    def run(self) -> dict[str, Any]:
+        """All stages; returns what `run --json` prints."""
+        self._stage("import", self._import)
+        trials = self._stage("tune", self._tune)
+        model = self._stage("train", lambda: self._train(trials))
+        report = self._stage("evaluate", lambda: self._evaluate(model))
+        answer = self._stage("serve", lambda: self._serve(model))
+        return {"model": model, "evaluation": report, "answer": answer, "seconds": self.seconds}
+
+    def _stage(self, name: str, work: Callable[[], Any]) -> Any:
+        console.rule(f"[bold]{name}")
+        started = time.monotonic()
+        result = work()
+        self.seconds[name] = round(time.monotonic() - started, 1)
+        return result
+
+    def _import(self) -> None:
+        if (self.data / "manifest.json").is_file():
+            manifest = Dataset.open(self.data).manifest
+            say(f"reusing {self.data}")
+        else:
+            manifest = import_data("complete-journey", self.data)
+        console.print(summary(manifest))
+
+    def _tune(self) -> list[Trial]:
+        training = {"training.epochs": 2, "training.reports_per_epoch": 1}
+        plan = jobs.make_plan(self.data, self.settings.with_values(training), CUTOFF, self.tune_customers, workers=1)
+        sweep = SweepPlan(plan=plan, trials=self.trials, rates=(3e-4, 1e-2), formats=FORMATS)
+
+        def work() -> list[dict[str, Any]]:
+            name = fresh_name("sweep")
+            say(f"sweep {name}: {sweep.trials} trials on {self.tune_customers} customers")
+            _, _, trials = jobs.tune(sweep, name, MODEL, self.home, console)
+            return [asdict(trial) for trial in trials]
+
+        trials = [Trial(**each) for each in self._once("tune", sweep.model_dump_json(), work)]
+        console.print(ranking_table(trials))
+        return trials
+
+    def _train(self, trials: list[Trial]) -> str:
+        settings = jobs.winning_settings(self.settings, trials)
+        plan = jobs.make_plan(self.data, settings, CUTOFF, self.customers, self.workers)
+
+        def work() -> str:
+            run = fresh_name("train")
+            say(f"run {run}: learning rate {settings.training.learning_rate:.2e}, format {settings.prompt.name}")
+            version, metrics = jobs.train(plan, run, MODEL, self.home, console)
+            say("validation: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
+            return str(version)
+
+        model = self._once("train", plan.model_dump_json(), work)
+        registry = Registry(self.home.folder)
+        if CHAMPION not in registry.resolve(model).aliases:
+            registry.promote(model)
+        say(f"{model} is registered and {CHAMPION}")
+        return model
+
+    def _evaluate(self, model: str) -> dict[str, Any]:
+        report = self._once("evaluate", model, lambda: evaluation(self.data, model, CUTOFF, HORIZON_DAYS, "all"))
+        title = f"next order, test period from {CUTOFF}, {report['customers']:,} customers"
+        console.print(metrics_table(title, report["next_order"]))
+        return report
+
+    def _serve(self, model: str) -> dict[str, Any]:
+        version = Registry(self.home.folder).resolve(model)
+        customer, bought = self._customer()
+        connect()
+        try:
+            with console.status("starting Ray Serve"):
+                url = start(Served(version.checkpoint, version.name, version.version, port=self.port, max_replicas=2))
+            body = {"customer": record(customer), "as_of": f"{CUTOFF}T00:00:00Z", "top_k": SHOWN}
+            answer = ask(url, body)
+        finally:
+            stop()
+        say(
+            f"POST {url}/v1/predict for customer {customer.customer_id}, {len(customer.orders)} orders before {CUTOFF}:"
+        )
+        console.print(comparison(answer["demands"], bought))
+        say(f"Keep it running:  .venv/bin/demandcast serve --port {self.port}      (Ctrl-C stops it)")
+        say(f"Try it by hand:   {url}/docs")
+        return answer
+
+    def _customer(self) -> tuple[Customer, set[str]]:
+        """A customer with some history who ordered in the test period, and what that order held."""
+        cutoff = moment(CUTOFF)
+        dataset = Dataset.open(self.data)
+        for start_ in range(0, len(dataset.customer_ids), 50):
+            for each in dataset.customers(
+                dataset.customer_ids[start_ : start_ + 50], before=cutoff + HORIZON_DAYS * DAY
+            ):
+                past = each.before(cutoff)
+                if (
+                    len(past.orders) >= 20
+                    and len(past.orders) < len(each.orders)
+                    and len(each.orders[len(past.orders)].items) >= 5
+                ):
+                    return past, set(each.orders[len(past.orders)].items)
+        raise DemandError(f"{self.data}: no customer ordered from {CUTOFF} on")
+
+    def _once(self, stage: str, inputs: str, work: Callable[[], Any]) -> Any:
+        """The stage's result for these inputs and this data: from before, or made now."""
+        data_hash = Dataset.open(self.data).content_hash
+        key = hashlib.sha256(f"{data_hash}\n{inputs}".encode()).hexdigest()[:16]
+        file = self.home.folder / "chain" / f"{stage}-{key}.json"
+        if file.is_file():
+            say("nothing has changed: reusing the last result")
+            return json.loads(file.read_text())
+        result = work()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps(result))
+        partial.rename(file)
+        return result
+
+
+def record(customer: Customer) -> dict[str, Any]:
+    """A customer of a dataset as the HTTP interface takes one."""
+    return {
+        "customer_id": customer.customer_id,
+        "purchase_history": [
+            {
+                "ts": iso(order.ts),
+                "items": [
+                    {"item_id": item, "quantity": quantity, "amount": amount}
+                    for item, quantity, amount in zip(order.items, order.quantities, order.amounts, strict=True)
+                ],
+            }
+            for order in customer.orders
+        ],
+        "browsing_history": [
+            {"ts": iso(event.ts), "action": event.action, "item_id": event.item, "text": event.text}
+            for event in customer.browsing
+        ],
+        "reviews": [
+            {"ts": iso(review.ts), "item_id": review.item, "rating": review.rating, "text": review.text}
+            for review in customer.reviews
+        ],
+        "demographic_info": dict(customer.attributes),
+    }
+
+
+def comparison(demands: list[dict[str, Any]], bought: set[str]) -> Any:
+    """Predicted demands beside what the customer then really bought."""
+    from rich.table import Table
+
+    table = Table(title=f"predicted, and whether it was among the {len(bought)} items of the customer's next order")
+    for column, justify in (("", "right"), ("item", "left"), ("probability", "right"), ("bought", "left")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for rank, demand in enumerate(demands, start=1):
+        table.add_row(
+            str(rank), demand["name"], f"{demand['probability']:.1%}", "yes" if demand["item_id"] in bought else ""
+        )
+    return table

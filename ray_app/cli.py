@@ -1,0 +1,58 @@
+"""The command line. Exit codes: 0 done, 2 bad input or usage, 1 anything else."""
+
+import logging
+import os
+import sys
+import warnings
+
+import click
+import typer
+
+from demand.errors import DemandError
+from ray_app.output import errors
+
+app = typer.Typer(
+    name="demandcast",
+    help="What each customer will want next: import data, tune, train, evaluate, serve and predict.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Runs the command line, every expected error as one line."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    warnings.filterwarnings("ignore")
+    logging.captureWarnings(True)
+    from ray_app import commands
+
+    commands.add_to(app)
+    try:
+        code = app(standalone_mode=False)
+    except DemandError as error:
+        _fail(str(error), 2)
+    except click.UsageError as error:
+        _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", 1)
+    except Exception as error:
+        if os.environ.get("DEMANDCAST_TRACEBACK"):
+            raise
+        _fail(f"{type(error).__name__}: {_short(error)} (DEMANDCAST_TRACEBACK=1 shows more)", 1)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _short(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip()[:500] if lines else "no message"
+
+
+def _fail(message: str, code: int) -> None:
+    errors.print(f"demandcast: {' '.join(message.split())}", markup=False, style=None)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""The commands, one file each; a file's heavy imports happen when its command runs."""
+
+import typer
+
+from ray_app.commands import data, evaluate, models, predict, run, serve, train, tune
+
+
+def add_to(app: typer.Typer) -> None:
+    """Puts every command into the application."""
+    app.add_typer(data.app, name="data", help="Make datasets.")
+    app.add_typer(models.app, name="models", help="The model registry.")
+    for command in (train.train, tune.tune, evaluate.evaluate, serve.serve, predict.predict, run.run):
+        app.command()(command)

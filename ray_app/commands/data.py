@@ -1,0 +1,63 @@
+"""demandcast data: import a source into a dataset folder."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ray_app.commands.options import Json
+from ray_app.output import console, emit
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def data() -> None:
+    """Make datasets."""
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="complete-journey, ta-feng, csv, parquet or ga4.")],
+    out: Annotated[Path, typer.Option(help="Dataset folder to write; replaced in one step at the end.")],
+    path: Annotated[Path | None, typer.Option(help="File or folder to read (csv, parquet, ga4).")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="YAML that maps columns (csv, parquet).")] = None,
+    item_level: Annotated[str | None, typer.Option(help="What an item is, e.g. product_type or category.")] = None,
+    json: Json = False,
+) -> None:
+    """Read a source into a dataset folder. Bad rows are set aside with their reason; a bad file is an error."""
+    manifest = import_data(source, out, path, mapping, item_level)
+    console.print(summary(manifest))
+    emit({"dataset": str(out), **manifest}, json)
+
+
+def import_data(
+    source: str, out: Path, path: Path | None = None, mapping: Path | None = None, item_level: str | None = None
+) -> dict[str, Any]:
+    """Imports with progress and returns the manifest."""
+    from demand import sources
+    from demand.importing import import_dataset
+
+    chunks = sources.source(source, sources.SourceOptions(path, mapping, item_level))
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(f"importing {source}", total=None)
+        return import_dataset(
+            source, chunks, out, lambda file, rows: bar.update(task, description=f"{file}: {rows:,} rows")
+        )
+
+
+def summary(manifest: dict[str, Any]) -> Table:
+    """Rows in, kept and rejected by reason, a row a file."""
+    table = Table(
+        title=f"{manifest['customers']:,} customers, {manifest['orders']:,} orders, "
+        f"{manifest['rows']['items']:,} items, {manifest['first_order'][:10]} to {manifest['last_order'][:10]}"
+    )
+    for column in ("file", "rows in", "kept", "rejected, with reason"):
+        table.add_column(column, justify="right" if column in ("rows in", "kept") else "left")
+    for file, count in manifest["files"].items():
+        reasons = "\n".join(f"{rows:,} {reason}" for reason, rows in count["rejected"].items())
+        table.add_row(file, f"{count['in']:,}", f"{count['kept']:,}", reasons)
+    return table

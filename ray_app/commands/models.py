@@ -1,0 +1,117 @@
+"""demandcast models: list, show, promote, roll back, import and export."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ray_app.commands.options import Json, Name
+from ray_app.output import console, emit, say
+
+app = typer.Typer(no_args_is_help=True)
+ModelArgument = Annotated[str, typer.Argument(help="NAME@ALIAS or NAME@VERSION.")]
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """Every version of every model."""
+    versions = _registry().versions()
+    table = Table()
+    for column in ("model", "aliases", "ndcg@10", "recall@20", "checkpoint"):
+        table.add_column(column, overflow="fold")
+    for version in versions:
+        metrics = version.metrics or {}
+        cells = [f"{metrics[key]:.4f}" if key in metrics else "" for key in ("ndcg@10", "recall@20")]
+        table.add_row(str(version), ", ".join(version.aliases), *cells, version.checkpoint)
+    console.print(table)
+    emit({"models": [{"model": str(version), **asdict(version)} for version in versions]}, json)
+
+
+@app.command()
+def show(model: ModelArgument, json: Json = False) -> None:
+    """The card of one model: data, settings, quality."""
+    from modeling.checkpoint import load_checkpoint
+
+    version = _registry().resolve(model)
+    card = load_checkpoint(version.checkpoint).card
+    say(f"{version} {' '.join(version.aliases)}\n{version.checkpoint}")
+    console.print_json(data=card)
+    emit({"model": str(version), **asdict(version), "card": card}, json)
+
+
+@app.command()
+def promote(
+    model: ModelArgument,
+    alias: Annotated[str, typer.Option(help="champion or challenger.")] = "champion",
+    json: Json = False,
+) -> None:
+    """Make a model the champion (or challenger). A damaged checkpoint is refused."""
+    from demand.errors import SettingsError
+    from modeling.checkpoint import load_checkpoint
+    from modeling.registry import CHALLENGER, CHAMPION
+
+    if alias not in (CHAMPION, CHALLENGER):
+        raise SettingsError(f"no alias '{alias}': choose {CHAMPION} or {CHALLENGER}")
+    registry = _registry()
+    load_checkpoint(registry.resolve(model).checkpoint)
+    version = registry.promote(model, alias)
+    say(f"{version} is now {alias}")
+    emit({"model": str(version), "alias": alias}, json)
+
+
+@app.command()
+def rollback(name: Annotated[str, typer.Argument(help="The model's name.")] = "demand", json: Json = False) -> None:
+    """Make the champion before the present one champion again."""
+    version = _registry().rollback(name.partition("@")[0])
+    say(f"{version} is champion again")
+    emit({"model": str(version), "alias": "champion"}, json)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A checkpoint folder.")], name: Name = "demand", json: Json = False
+) -> None:
+    """Check a checkpoint folder, copy it into the state folder and register it."""
+    import shutil
+
+    from modeling.checkpoint import load_checkpoint
+    from ray_app.home import Home, fresh_name
+    from ray_app.jobs import ranked
+
+    checkpoint = load_checkpoint(path)
+    home = Home.here()
+    folder = home.models / fresh_name("import")
+    shutil.copytree(path, folder)
+    version = _registry().register(name, folder, None, ranked(checkpoint.card.get("validation", {})))
+    say(f"{version} imported from {path}")
+    emit({"model": str(version)}, json)
+
+
+@app.command()
+def export(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    format_: Annotated[str, typer.Option("--format", help="hf: a folder that Hugging Face transformers loads.")] = "hf",
+    json: Json = False,
+) -> None:
+    """Write a model for other software. The copy head, which no other software knows, lies beside it."""
+    from modeling.export import export_hf
+
+    from demand.errors import SettingsError
+    from modeling.checkpoint import load_checkpoint
+
+    if format_ != "hf":
+        raise SettingsError(f"no export format '{format_}': choose hf")
+    version = _registry().resolve(model)
+    export_hf(load_checkpoint(version.checkpoint), out)
+    say(f"{version} exported to {out}")
+    emit({"model": str(version), "out": str(out), "format": format_}, json)
+
+
+def _registry():  # type: ignore[no-untyped-def]
+    from modeling.registry import Registry
+    from ray_app.home import Home
+
+    return Registry(Home.here().folder)

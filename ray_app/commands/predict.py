@@ -1,0 +1,100 @@
+"""demandcast predict: one customer over HTTP, or every customer of a dataset."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from demand.errors import DataError, DemandError, SettingsError
+from ray_app.commands.options import HorizonDays, Json, Model
+from ray_app.output import console, emit, say
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+SECONDS = 60.0
+
+
+def predict(
+    customer: Annotated[Path | None, typer.Option(help="JSON file: a customer record, or a whole request.")] = None,
+    url: Annotated[str, typer.Option(help="Where 'demandcast serve' answers.")] = DEFAULT_URL,
+    data: Annotated[Path | None, typer.Option(help="Dataset folder: predict for every customer in it.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="Nothing from this date on is read.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet file to write (with --data).")] = None,
+    model: Model = "demand@champion",
+    horizon_days: HorizonDays = None,
+    top_k: Annotated[int, typer.Option(min=1, max=1000, help="Items for each customer.")] = 20,
+    json: Json = False,
+) -> None:
+    """Predict for one customer (--customer, asks a running endpoint) or for all (--data, --as-of and --out)."""
+    if customer and not data:
+        body = read_request(customer, as_of, horizon_days, top_k)
+        answer = ask(url, body)
+        console.print(demand_table(answer["demands"]))
+        if answer["unknown_items"]:
+            say(f"unknown to the model: {', '.join(answer['unknown_items'])}")
+        emit(answer, json)
+    elif data and as_of and out and not customer:
+        count = predict_dataset(data, as_of, out, model, horizon_days, top_k)
+        say(f"{count:,} customers, top {top_k} each: {out}")
+        emit({"customers": count, "out": str(out), "as_of": as_of}, json)
+    else:
+        raise SettingsError("give --customer FILE, or --data FOLDER with --as-of DATE and --out FILE")
+
+
+def read_request(file: Path, as_of: str | None, horizon_days: int | None, top_k: int) -> dict[str, Any]:
+    """A request from a file that holds one, or a bare customer record."""
+    try:
+        content = json_module.loads(file.read_text())
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{file} must hold a JSON object")
+    if "customer" in content:
+        return content
+    return {"customer": content, "as_of": as_of, "horizon_days": horizon_days, "top_k": top_k}
+
+
+def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The endpoint's answer to a prediction request."""
+    import httpx
+
+    try:
+        answer = httpx.post(f"{url.rstrip('/')}/v1/predict", json=body, timeout=SECONDS)
+        content = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise DemandError(f"no answer from {url} ({error}): start one with 'demandcast serve'") from None
+    if answer.status_code != 200:
+        raise DemandError(f"{url} answered {answer.status_code}: {content.get('detail', content)}")
+    return content
+
+
+def predict_dataset(data: Path, as_of: str, out: Path, model: str, horizon_days: int | None, top_k: int) -> int:
+    """Every customer with an order before a date, into a Parquet file; returns how many they were."""
+    from demand.dataset import Dataset
+    from demand.moments import moment
+    from demand.prompts import NEXT_ORDER
+    from modeling.registry import Registry
+    from ray_app.cluster import connect
+    from ray_app.home import Home
+    from training.prediction import predict_all
+
+    Dataset.open(data)
+    when = moment(as_of)
+    version = Registry(Home.here().folder).resolve(model)
+    connect()
+    with console.status(f"predicting with {version}"):
+        return predict_all(data, version.checkpoint, when, out, horizon_days or NEXT_ORDER, top_k)
+
+
+def demand_table(demands: list[dict[str, Any]]) -> Table:
+    """Predicted demands for people."""
+    table = Table()
+    for column in ("", "item", "probability", "quantity", "amount"):
+        table.add_column(column, justify="left" if column == "item" else "right")
+    for rank, demand in enumerate(demands, start=1):
+        numbers = (f"{demand[key]:.2f}" for key in ("expected_quantity", "expected_amount"))
+        table.add_row(str(rank), demand["name"], f"{demand['probability']:.1%}", *numbers)
+    return table

@@ -1,0 +1,30 @@
+"""demandcast run: the whole chain on the Complete Journey."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ray_app.commands.options import Customers, Json, Preset, Set, Workers
+from ray_app.output import emit, say
+
+
+def run(
+    preset: Preset = "nano",
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the sweep.")] = 4,
+    tune_customers: Annotated[int, typer.Option(min=1, help="Customers who take part in the sweep.")] = 300,
+    customers: Customers = None,
+    workers: Workers = 1,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the endpoint.")] = 8000,
+    data: Annotated[Path | None, typer.Option(help="Dataset folder; imported if it is not there.")] = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Import, tune, fine-tune, evaluate, register, serve and predict, for real; what is already there is reused."""
+    from ray_app.chain import Chain
+    from ray_app.presets import load_settings
+
+    chain = Chain(load_settings(preset, set_ or []), trials, tune_customers, customers, workers, port, data)
+    result = chain.run()
+    say("done: " + ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result["seconds"].items()))
+    emit(result, json)

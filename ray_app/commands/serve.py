@@ -1,0 +1,48 @@
+"""demandcast serve."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from ray_app.commands.options import Model
+from ray_app.output import say
+
+
+def serve(
+    model: Model = "demand@champion",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    min_replicas: Annotated[int, typer.Option(min=1, help="Replicas that always run.")] = 1,
+    max_replicas: Annotated[int | None, typer.Option(min=1, help="Most replicas; by default one a processor.")] = None,
+) -> None:
+    """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs."""
+    import ray
+
+    from ray_app.cluster import connect
+    from serving.application import start, stop
+
+    served = champion(model, host, port)
+    connect()
+    try:
+        most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
+        url = start(served.scaled(min_replicas, most))
+        say(f"serving {served.name}@{served.version} at {url} (documentation: {url}/docs; Ctrl-C stops)")
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        say("stopping")
+    finally:
+        stop()
+
+
+def champion(model: str, host: str, port: int):  # type: ignore[no-untyped-def]
+    """What to serve: a registered model whose checkpoint was found whole."""
+    from modeling.checkpoint import load_checkpoint
+    from modeling.registry import Registry
+    from ray_app.home import Home
+    from serving.application import Served
+
+    version = Registry(Home.here().folder).resolve(model)
+    load_checkpoint(version.checkpoint)
+    return Served(version.checkpoint, version.name, version.version, host, port)

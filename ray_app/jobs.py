@@ -1,0 +1,125 @@
+"""The work behind the commands: each function does one stage and returns what the command prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from demand.dataset import Dataset
+from demand.errors import DataError
+from demand.moments import moment
+from modeling.registry import CHALLENGER, CHAMPION, ModelVersion, Registry
+from ray_app.cluster import connect
+from ray_app.home import Home
+from training.progress import ProgressBar
+from training.run import Plan, best, default_cutoff, finish, fit, prepare
+from training.settings import Settings
+from tuning.live import LiveTable
+from tuning.sweep import FORMAT, RATE, SweepPlan, Trial, run_sweep
+
+RANKING_METRICS = ("ndcg@10", "ndcg@20", "recall@10", "recall@20", "hit@10")
+
+
+def make_plan(data: Path, settings: Settings, cutoff: str | None, customers: int | None, workers: int) -> Plan:
+    """A plan on a dataset folder; without a cutoff the dataset's default one.
+
+    Raises:
+        DataError: the folder is no dataset, or the cutoff no date.
+    """
+    dataset = Dataset.open(data)
+    when = moment(cutoff) if cutoff else default_cutoff(dataset)
+    return Plan(data=data.resolve(), settings=settings, cutoff=when, customers=customers, workers=workers)
+
+
+def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
+    """Trains, or goes on with, a run, registers its model and returns the version and its validation metrics."""
+    save_plan(plan, home.runs / f"{run}.json")
+    connect()
+    with console.status("rendering prompts"):
+        prepared = prepare(plan)
+    console.print(
+        f"training: {prepared.job.total_steps} steps of {plan.settings.training.microbatches} microbatches, "
+        f"{plan.workers} worker{'s' if plan.workers > 1 else ''}"
+    )
+    with ProgressBar(console, "training") as bar:
+        result = fit(prepared, run, home.runs, board=bar.board)
+    checkpoint, metrics = best(result)
+    return register(plan, run, model, checkpoint, metrics, home, console)
+
+
+def tune(
+    sweep: SweepPlan, name: str, model: str, home: Home, console: Console
+) -> tuple[ModelVersion, dict[str, Any], list[Trial]]:
+    """Runs, or goes on with, a sweep and registers the best trial's model as challenger.
+
+    Raises:
+        DataError: no trial finished.
+    """
+    save_plan(sweep, home.sweeps / f"{name}.json")
+    connect()
+    with console.status("rendering prompts"):
+        trials = run_sweep(sweep, name, home.sweeps, callbacks=[LiveTable(console, sweep.trials)])
+    winner = trials[0]
+    if winner.checkpoint is None:
+        raise DataError(f"no trial of {name} came to a result: see {home.sweeps / name}")
+    settings = sweep.plan.settings.with_values(winner.config)
+    plan = sweep.plan.model_copy(update={"settings": settings})
+    registry = Registry(home.folder)
+    parent = registry.log_run("sweeps", name, {"trials": sweep.trials, "rates": sweep.rates}, ranked(winner.metrics))
+    for trial in trials:
+        registry.log_run("sweeps", trial.id, trial.config, ranked(trial.metrics), parent=parent)
+    version, metrics = register(
+        plan, f"{name}-{winner.id}", model, Path(winner.checkpoint), dict(winner.metrics), home, console
+    )
+    return registry.promote(str(version), CHALLENGER), metrics, trials
+
+
+def register(
+    plan: Plan, run: str, model: str, checkpoint: Path, metrics: dict[str, Any], home: Home, console: Console
+) -> tuple[ModelVersion, dict[str, Any]]:
+    """Calibrates a trained checkpoint and adds it to the registry; the first version of a model becomes champion."""
+    folder = home.models / run
+    with console.status("calibrating"):
+        card = finish(plan, run, checkpoint, metrics, folder)
+    registry = Registry(home.folder)
+    parameters = {
+        "data": card["data"]["content_hash"],
+        "prompt_format": plan.settings.prompt.name,
+        **{f"training.{key}": value for key, value in plan.settings.training.model_dump().items()},
+        **{f"model.{key}": value for key, value in plan.settings.model.model_dump().items()},
+    }
+    run_id = registry.log_run("training", run, parameters, ranked(metrics))
+    first = not any(version.name == model for version in registry.versions())
+    version = registry.register(model, folder, run_id, ranked(metrics))
+    if first:
+        version = registry.promote(str(version), CHAMPION)
+    return version, ranked(metrics)
+
+
+def winning_settings(settings: Settings, trials: Sequence[Trial]) -> Settings:
+    """Settings with the learning rate and prompt format of the best trial."""
+    return settings.with_values({key: trials[0].config[key] for key in (RATE, FORMAT)})
+
+
+def ranked(metrics: Any) -> dict[str, float]:
+    """The metrics that are worth keeping with a model."""
+    return {name: float(metrics[name]) for name in (*RANKING_METRICS, "loss") if name in metrics}
+
+
+def save_plan(plan: Plan | SweepPlan, file: Path) -> None:
+    """Keeps a plan beside its run, so that --resume finds it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(plan.model_dump_json(indent=2))
+
+
+def saved_plan(kind: type[Plan] | type[SweepPlan], file: Path) -> Any:
+    """The inverse of save_plan.
+
+    Raises:
+        DataError: there is no run or sweep of that name.
+    """
+    if not file.is_file():
+        known = ", ".join(sorted(each.stem for each in file.parent.glob("*.json"))) or "none"
+        raise DataError(f"nothing to resume called '{file.stem}': known are {known}")
+    return kind.model_validate_json(file.read_text())
