@@ -36,7 +36,9 @@ class Registry:
     def __init__(self, home: Path) -> None:
         import logging
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+        for library in ("alembic", "mlflow"):
+            logging.getLogger(library).setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
         home.mkdir(parents=True, exist_ok=True)

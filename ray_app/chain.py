@@ -79,7 +79,7 @@ class Chain:
     def _tune(self) -> list[Trial]:
         training = {"training.epochs": 2, "training.reports_per_epoch": 1}
         plan = jobs.make_plan(self.data, self.settings.with_values(training), CUTOFF, self.tune_customers, workers=1)
-        sweep = SweepPlan(plan=plan, trials=self.trials, rates=(3e-4, 1e-2), formats=FORMATS)
+        sweep = SweepPlan(plan=plan, trials=self.trials, rates=(5e-4, 4e-3), formats=FORMATS)
 
         def work() -> list[dict[str, Any]]:
             name = fresh_name("sweep")

@@ -5,8 +5,8 @@ import os
 import sys
 import warnings
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from demand.errors import DemandError
 from ray_app.output import errors
@@ -32,9 +32,9 @@ def main() -> None:
         code = app(standalone_mode=False)
     except DemandError as error:
         _fail(str(error), 2)
-    except click.UsageError as error:
-        _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, click.Abort):
+    except TyperException as error:
+        _fail(getattr(error, "format_message", error.__str__)(), 2)
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 1)
     except Exception as error:
         if os.environ.get("DEMANDCAST_TRACEBACK"):

@@ -58,8 +58,7 @@ def tune(
     """
     save_plan(sweep, home.sweeps / f"{name}.json")
     connect()
-    with console.status("rendering prompts"):
-        trials = run_sweep(sweep, name, home.sweeps, callbacks=[LiveTable(console, sweep.trials)])
+    trials = run_sweep(sweep, name, home.sweeps, callbacks=[LiveTable(sweep.trials)])
     winner = trials[0]
     if winner.checkpoint is None:
         raise DataError(f"no trial of {name} came to a result: see {home.sweeps / name}")

@@ -13,17 +13,19 @@ from tuning.sweep import FORMAT, RATE, Trial
 
 
 class LiveTable(tune.Callback):
-    """A Tune callback that shows every trial's last report."""
+    """A Tune callback that shows every trial's last report. Tune pickles it with the sweep, so that it opens its
+    console only when the sweep begins.
+    """
 
-    def __init__(self, console: Console, trials: int) -> None:
-        self._console = console
+    def __init__(self, trials: int) -> None:
         self._trials = trials
         self._rows: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {}
         self._started = time.monotonic()
-        self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
 
     def setup(self, *_: Any, **__: Any) -> None:
         """Tune begins."""
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._live = Live(console=self._console, refresh_per_second=2) if self._console.is_terminal else None
         if self._live:
             self._live.start()
 
