@@ -15,6 +15,6 @@ def connect(processors: int | None = None) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own table shows a sweep
     address = os.environ.get("RAY_ADDRESS")
-    # The dashboard stays on: Ray Train frees the placement group of a trial that was stopped early through its state API.
+    # The dashboard stays on: through its state API Ray Train frees what a trial that was stopped early had reserved.
     local: dict[str, Any] = {} if address else {"num_cpus": processors, "include_dashboard": True}
     ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **local)
