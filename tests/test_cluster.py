@@ -1,0 +1,64 @@
+"""cluster.yaml is right as far as Ray's own validation can tell."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def cluster() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "cluster.yaml").read_text())
+
+
+def test_ray_accepts_it(cluster: dict[str, Any]) -> None:
+    validate_config(prepare_config(cluster))
+
+
+@pytest.mark.parametrize("path", [("max_wokers",), ("available_node_types", "gpu", "min_wokers")])
+def test_ray_refuses_an_unknown_key(cluster: dict[str, Any], path: tuple[str, ...]) -> None:
+    broken = copy.deepcopy(cluster)
+    section = broken
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = 3
+
+    with pytest.raises(jsonschema.ValidationError):
+        validate_config(prepare_config(broken))
+
+
+def test_no_work_is_scheduled_on_the_head(cluster: dict[str, Any]) -> None:
+    assert cluster["available_node_types"][cluster["head_node_type"]]["resources"] == {"CPU": 0}
+
+
+def test_gpu_workers_start_from_none(cluster: dict[str, Any]) -> None:
+    workers = {
+        name: each for name, each in cluster["available_node_types"].items() if name != cluster["head_node_type"]
+    }
+
+    assert workers
+    assert all(
+        each["resources"]["GPU"] >= 1 and each["min_workers"] == 0 < each["max_workers"] for each in workers.values()
+    )
+
+
+def test_every_node_installs_the_mounted_project_with_the_constraints(cluster: dict[str, Any]) -> None:
+    (mounted,) = [target for target, origin in cluster["file_mounts"].items() if origin == "."]
+    installs = [command for command in cluster["setup_commands"] if "pip install" in command]
+
+    assert all(f"-c {mounted}/constraints.txt" in command for command in installs)
+    assert any(f"-e {mounted}" in command for command in installs)
+    assert (ROOT / "constraints.txt").is_file()
+
+
+def test_token_authentication_is_on(cluster: dict[str, Any]) -> None:
+    starts = [command for part in ("head", "worker") for command in cluster[f"{part}_start_ray_commands"][1:]]
+
+    assert len(starts) == 2
+    assert all("RAY_AUTH_MODE=token" in command for command in starts)
