@@ -118,7 +118,7 @@ class Renderer:
         known = customer.before(end)
         questions = self._training_questions(known, end, rng)
         events = self._events(known)
-        sizes = [self._size(event) for event in events]
+        sizes = [self._size(event) + isinstance(event, Order) for event in events]  # and the question before it
         capacity = self.format.history_tokens
         room = capacity if sum(sizes) <= capacity else int(rng.integers(capacity // 2, capacity + 1))
         first = 0
@@ -144,7 +144,7 @@ class Renderer:
         questions: list[_Question] = []
         for place, order in enumerate(orders):
             before = orders[place - 1].ts if place else order.ts - DAY
-            ts = before + 1 + int(draws[place, 0] * max(order.ts - before - 1, 0))
+            ts = min(before + 1 + int(draws[place, 0] * (order.ts - before)), order.ts)
             until = ts + int(horizons[place]) * DAY
             if draws[place, 1] < HORIZON_SHARE and until <= end and order.ts < until:
                 window = [baskets[later] for later in range(place, len(orders)) if orders[later].ts < until]
@@ -249,9 +249,9 @@ class Renderer:
         """Tokens of history that an event takes."""
         writer = _Writer()
         if isinstance(event, Order):
-            size = 1 if self.format.gaps == "token" else len(self._gap(event.ts, 0))
+            opening = len(self._gap(event.ts, 0)) + ("spend" in self.format.fields)
             index = self.catalogue.index
-            return size + 2 + sum(len(self._item_tokens[index[item]]) for item in event.items if item in index)
+            return opening + sum(len(self._item_tokens[index[item]]) for item in event.items if item in index)
         if isinstance(event, Browsing):
             self._write_browsing(writer, event)
         else:

@@ -71,7 +71,7 @@ def _sort_event(
         "customer_id": event.get("user_id") or event.get("user_pseudo_id"),
         "ts": pd.to_datetime(_number(event.get("event_timestamp")), unit="us", utc=True, errors="coerce"),
     }
-    items = [item for item in (event.get("items") if event.get("items") is not None else []) if isinstance(item, dict)]
+    items = [item for item in (event.get("items") or []) if isinstance(item, dict)]
     for item in items:
         if item.get("item_id"):
             known = {"item_id": item["item_id"], "name": item.get("item_name") or item["item_id"]}

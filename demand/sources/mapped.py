@@ -10,6 +10,7 @@ Without a mapping, files are named after the tables and columns after the contra
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -117,14 +118,10 @@ def _frames(kind: str, file: Path, columns: list[str]) -> Iterator[pd.DataFrame]
 
 def _renamed(frame: pd.DataFrame, mapped: TableMapping) -> pd.DataFrame:
     """The contract's names over the file's columns; attributes gathered into one."""
-    rows = pd.DataFrame({ours: frame[theirs] for ours, theirs in mapped.columns.items()})
+    columns: dict[str, Any] = {ours: frame[theirs] for ours, theirs in mapped.columns.items()}
     if mapped.attributes:
-        rows["attributes"] = [
-            {
-                name: str(value)
-                for name, value in zip(mapped.attributes, values, strict=True)
-                if pd.notna(value) and value != ""
-            }
-            for values in frame[mapped.attributes].itertuples(index=False)
+        columns["attributes"] = [
+            {name: str(value) for name, value in row.items() if pd.notna(value) and value != ""}
+            for row in frame[mapped.attributes].to_dict("records")
         ]
-    return rows
+    return pd.DataFrame(columns, index=frame.index)

@@ -1,0 +1,34 @@
+"""Ranking metrics, against values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from demand.metrics import ranking_metrics, top_k
+
+
+def test_values_worked_out_by_hand() -> None:
+    ranked = np.array([[3, 1, 4], [0, 2, 5]])
+    truths = [np.array([1, 9]), np.array([0])]
+
+    metrics = ranking_metrics(ranked, truths, ks=(1, 3))
+
+    ideal_of_two = 1 + 1 / np.log2(3)
+    assert metrics["recall@1"] == pytest.approx((0 + 1) / 2)
+    assert metrics["recall@3"] == pytest.approx((1 / 2 + 1) / 2)
+    assert metrics["ndcg@1"] == pytest.approx((0 + 1) / 2)
+    assert metrics["ndcg@3"] == pytest.approx(((1 / np.log2(3)) / ideal_of_two + 1) / 2)
+    assert metrics["hit@10"] == 1.0
+
+
+def test_a_perfect_ranking_scores_one() -> None:
+    metrics = ranking_metrics(np.array([[2, 0, 1]]), [np.array([0, 2])], ks=(2,))
+
+    assert metrics["recall@2"] == metrics["ndcg@2"] == 1.0
+
+
+def test_top_k_is_best_first_and_breaks_ties_by_index() -> None:
+    assert top_k(np.array([[0.1, 0.9, 0.5, 0.9, 0.5]]), 3).tolist() == [[1, 3, 2]]
+
+
+def test_top_k_of_a_small_catalogue_is_the_whole_catalogue() -> None:
+    assert top_k(np.array([[0.1, 0.2]]), 20).tolist() == [[1, 0]]
