@@ -35,7 +35,7 @@ def export_hf(checkpoint: Checkpoint, out: Path) -> None:
     model = GPTNeoXForCausalLM(_config(checkpoint))
     weights = checkpoint.weights
     embeddings = weights["gpt.embedding.word_embeddings.weight"]
-    renamed = {"gpt_neox.embed_in.weight": embeddings, "embed_out.weight": _language_model_head(checkpoint)}
+    renamed = {"gpt_neox.embed_in.weight": embeddings, "lm_head.weight": _language_model_head(checkpoint)}
     renamed |= {f"gpt_neox.final_layer_norm.{part}": weights[f"head.norm.{part}"] for part in ("weight", "bias")}
     for name, tensor in weights.items():
         if found := re.fullmatch(r"gpt\.decoder\.layers\.(\d+)\.(.+)\.(weight|bias)", name):

@@ -1,0 +1,29 @@
+"""The whole chain on the Complete Journey at the smallest size; a second run reuses the first."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
+    arguments = ["--preset", "tiny", "--customers", "60", "--tune-customers", "40", "--trials", "2", "--port", "18735"]
+    command = [sys.executable, "-m", "ray_app.cli", "run", *arguments, "--json"]
+    results = []
+    for _ in range(2):
+        process = subprocess.run(
+            command, env={**os.environ, "DEMANDCAST_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=400
+        )
+        assert process.returncode == 0, process.stdout + process.stderr
+        results.append(json.loads(process.stdout.strip().splitlines()[-1]))
+
+    first, second = results
+    assert set(first["seconds"]) == {"import", "tune", "train", "evaluate", "serve"}
+    assert set(first["evaluation"]["next_order"]) == {"model", "global-top", "personal-top", "tifu-knn"}
+    assert abs(first["evaluation"]["next_order"]["tifu-knn"]["ndcg@10"] - 0.3070) < 0.005
+    assert abs(first["evaluation"]["next_order"]["tifu-knn"]["recall@20"] - 0.3341) < 0.005
+    assert len(first["answer"]["demands"]) == 10
+    assert second["model"] == first["model"]
+    assert second["evaluation"] == first["evaluation"]
+    assert "reusing" in process.stdout

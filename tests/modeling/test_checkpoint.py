@@ -1,0 +1,122 @@
+"""Checkpoints: what is saved comes back, what is damaged is refused, and no code is run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from demand.catalogue import Catalogue
+from demand.dataset import Dataset
+from demand.errors import CheckpointError
+from demand.formats import prompt_format
+from demand.moments import moment
+from demand.vocabulary import Vocabulary
+from modeling.batch import Batch
+from modeling.calibration import Calibration, Curve, fit_curve
+from modeling.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from modeling.export import export_hf
+from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.parallel import initialize
+from modeling.predictor import Predictor, Question
+from modeling.settings import ModelSettings
+from modeling.state import load_state, save_state
+from tests.conftest import CUTOFF
+
+SETTINGS = ModelSettings(layers=2, hidden=32, heads=2, ffn=64)
+AS_OF = moment(CUTOFF)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(catalogue: Catalogue, vocabulary: Vocabulary) -> Checkpoint:
+    initialize(seed=3)
+    model = DemandModel(SETTINGS, len(vocabulary), len(catalogue))
+    initialize_from_catalogue(model, vocabulary, catalogue)
+    weights = {name: tensor for name, tensor in model.state_dict().items() if tensor is not None}
+    curve = Curve(slope=0.9, level=0.5)
+    calibration = Calibration(next_order=curve, horizon=Curve(slope=0.9, level=0.5, span=0.2))
+    return Checkpoint(SETTINGS, prompt_format("profile"), vocabulary, catalogue, weights, calibration, {"run": "r"})
+
+
+@pytest.fixture
+def folder(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    save_checkpoint(checkpoint, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_what_is_saved_comes_back(checkpoint: Checkpoint, folder: Path, shop: Dataset) -> None:
+    questions = [Question(customer, AS_OF, days) for customer in list(shop.customers())[:5] for days in (0, 28)]
+
+    loaded = load_checkpoint(folder)
+
+    assert (loaded.settings, loaded.prompt_format, loaded.calibration, loaded.card) == (
+        checkpoint.settings,
+        checkpoint.prompt_format,
+        checkpoint.calibration,
+        checkpoint.card,
+    )
+    np.testing.assert_array_equal(Predictor(loaded).chances(questions), Predictor(checkpoint).chances(questions))
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "vocabulary.json", "catalogue.parquet", "calibration.json", "prompt_format.json"]
+)
+def test_one_flipped_byte_is_refused(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+        load_checkpoint(folder)
+
+
+def test_a_missing_file_and_a_folder_of_something_else_are_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
+        load_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="not a checkpoint folder"):
+        load_checkpoint(tmp_path)
+
+
+def test_training_state_comes_back_without_running_code(tmp_path: Path) -> None:
+    state = {
+        "a": {0: torch.arange(3), "groups": [{"lr": 1e-3, "betas": [0.9, 0.95], "none": None}]},
+        "dtype": torch.float32,
+    }
+
+    save_state(state, tmp_path, "state")
+    loaded = load_state(tmp_path, "state")
+
+    assert torch.equal(loaded["a"].pop(0), state["a"].pop(0))
+    assert loaded == state
+
+
+def test_calibration_finds_the_curve_that_made_the_labels() -> None:
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.full(50, 0.1), 4_000)
+    true = Curve(slope=0.8, level=1.0)
+
+    fitted = fit_curve([shares], [rng.random(shares.shape) < true.chance(shares, 0)], [0])
+
+    assert (fitted.slope, fitted.level) == pytest.approx((0.8, 1.0), abs=0.03)
+
+
+def test_transformers_loads_the_export_with_equal_hidden_states(
+    checkpoint: Checkpoint, shop: Dataset, tmp_path: Path
+) -> None:
+    export_hf(checkpoint, tmp_path / "hf")
+    predictor = Predictor(checkpoint)
+    prompt = predictor.renderer.prompt(next(iter(shop.customers())), AS_OF)
+    states: list[torch.Tensor] = []
+    hook = predictor.model.head.norm.register_forward_hook(lambda *call: states.append(call[2]))
+    with torch.no_grad():
+        predictor.model(Batch.from_prompts([prompt]))
+        hook.remove()
+        theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "hf").gpt_neox(torch.tensor(prompt.tokens[None]))
+
+    torch.testing.assert_close(theirs.last_hidden_state[0, prompt.queries], states[0], atol=1e-4, rtol=1e-4)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    assert tokenizer.convert_tokens_to_ids("<item:item a0>") == checkpoint.vocabulary.item(0)
+    assert len(tokenizer) == len(checkpoint.vocabulary)

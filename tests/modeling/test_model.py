@@ -1,0 +1,117 @@
+"""The model: where it starts, what it may see, and what packing must not change."""
+
+import numpy as np
+import pytest
+import torch
+
+from demand.catalogue import Catalogue
+from demand.customer import Customer, Order
+from demand.dataset import Dataset
+from demand.formats import prompt_format
+from demand.moments import DAY, moment
+from demand.prompts import Renderer
+from demand.vocabulary import Vocabulary
+from modeling.batch import Batch
+from modeling.finetuning import FineTuning, Schedule
+from modeling.head import order_loss
+from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.parallel import initialize
+from modeling.settings import ModelSettings
+from tests.conftest import CUTOFF
+
+SETTINGS = ModelSettings(layers=1, hidden=32, heads=2, ffn=64)
+AS_OF = moment(CUTOFF)
+
+
+@pytest.fixture
+def model(catalogue: Catalogue, vocabulary: Vocabulary) -> DemandModel:
+    initialize(seed=1)
+    model = DemandModel(SETTINGS, len(vocabulary), len(catalogue))
+    initialize_from_catalogue(model, vocabulary, catalogue)
+    return model.eval()
+
+
+@pytest.fixture
+def renderer(catalogue: Catalogue, vocabulary: Vocabulary) -> Renderer:
+    return Renderer(prompt_format("compact"), vocabulary, catalogue)
+
+
+def shuffle_parameters(model: DemandModel) -> None:
+    """Weights under which every part of the model has its say."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+
+
+def test_an_untrained_model_is_the_customers_purchase_frequency_over_popularity(
+    model: DemandModel, renderer: Renderer, catalogue: Catalogue
+) -> None:
+    orders = (
+        Order(AS_OF - 5 * DAY, ("item a0", "item a1"), (1, 1), (2, 1)),
+        Order(AS_OF - DAY, ("item a0",), (1,), (1,)),
+    )
+
+    (shares,) = model(Batch.from_prompts([renderer.prompt(Customer("c", orders), AS_OF)])).detach().numpy()
+
+    others = np.delete(shares, [0, 1])
+    assert shares.sum() == pytest.approx(1, abs=1e-5)
+    assert shares[0] - others.mean() == pytest.approx(0.88 * 2 / 3, abs=0.02)
+    assert shares[1] - others.mean() == pytest.approx(0.88 * 1 / 3, abs=0.02)
+
+
+def test_an_empty_history_is_answered_by_popularity(
+    model: DemandModel, renderer: Renderer, catalogue: Catalogue
+) -> None:
+    (shares,) = model(Batch.from_prompts([renderer.prompt(Customer("new"), AS_OF)])).detach().numpy()
+
+    assert shares.sum() == pytest.approx(1, abs=1e-5)
+    assert np.corrcoef(shares, catalogue.orders)[0, 1] > 0.9
+
+
+def test_packing_changes_no_answer(model: DemandModel, renderer: Renderer, shop: Dataset) -> None:
+    shuffle_parameters(model)
+    prompts = [renderer.prompt(customer, AS_OF) for customer in list(shop.customers())[:8]]
+
+    packed = model(Batch.from_prompts(prompts))
+    alone = torch.cat([model(Batch.from_prompts([prompt])) for prompt in prompts])
+
+    torch.testing.assert_close(packed, alone, atol=1e-6, rtol=1e-4)
+
+
+def test_a_query_sees_nothing_after_it(model: DemandModel, renderer: Renderer, shop: Dataset) -> None:
+    shuffle_parameters(model)
+    customer = next(iter(shop.customers()))
+    (prompt,) = renderer.training_prompts(customer, AS_OF, np.random.default_rng(0))
+
+    answers = model(Batch.from_prompts([prompt]))
+    changed = prompt.tokens.copy()
+    changed[prompt.queries[4] + 1 :] = changed[prompt.queries[4] + 1 :][::-1]
+    other = type(prompt)(changed, prompt.items, prompt.ages, prompt.orders, prompt.queries, prompt.targets)
+
+    torch.testing.assert_close(model(Batch.from_prompts([other]))[:5], answers[:5], atol=1e-6, rtol=1e-4)
+    assert not torch.allclose(model(Batch.from_prompts([other]))[6:], answers[6:])
+
+
+def test_the_loss_is_the_mean_surprise_over_items_whatever_their_order(model: DemandModel, renderer: Renderer) -> None:
+    prompt = renderer.prompt(Customer("c"), AS_OF)
+    one = Batch.from_prompts([prompt.with_targets([np.array([3, 5])])])
+    other = Batch.from_prompts([prompt.with_targets([np.array([5, 3])])])
+    shares = model(one)
+
+    by_hand = -(shares[0, 3].log() + shares[0, 5].log())
+    assert float(order_loss(shares, one)) == pytest.approx(float(by_hand), abs=1e-5)
+    assert float(order_loss(shares, other)) == pytest.approx(float(by_hand), abs=1e-5)
+
+
+def test_training_learns_what_is_always_bought(model: DemandModel, renderer: Renderer, shop: Dataset) -> None:
+    prompts = [
+        prompt
+        for customer in list(shop.customers())[:10]
+        for prompt in renderer.training_prompts(customer, AS_OF, np.random.default_rng(0))
+    ]
+    batch = Batch.from_prompts(prompts)
+    tuning = FineTuning(model, Schedule(3e-3, warmup_steps=2, total_steps=15, weight_decay=0.01, clip=1.0))
+
+    losses = [tuning.step([batch], [step]).loss for step in range(15)]
+
+    assert losses[-1] < losses[0] - 0.05

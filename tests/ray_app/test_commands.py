@@ -1,0 +1,230 @@
+"""The command line as its users meet it: real processes, exit codes, last lines."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from demand.dataset import Dataset
+from demand.importing import import_dataset
+from demand.moments import DAY, iso, moment
+from demand.sources import SourceOptions, source
+from modeling.state import load_state
+from ray_app.cli import main
+from tests.conftest import CUTOFF, write_shop
+
+COMMAND = [sys.executable, "-m", "ray_app.cli"]
+
+
+def start(*arguments: object, home: Path) -> subprocess.Popen:
+    environment = {**os.environ, "DEMANDCAST_HOME": str(home)}
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def demandcast(*arguments: object, home: Path, code: int = 0) -> tuple[str, str]:
+    process = start(*arguments, home=home)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, out + err
+    return out, err
+
+
+def last_json(out: str) -> dict:
+    return json.loads(out.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path, shop: Dataset) -> dict:
+    """What `train --json` printed; its model is the champion."""
+    out, _ = demandcast("train", "--data", shop.folder, "--preset", "tiny", "--cutoff", CUTOFF, "--json", home=home)
+    return {**last_json(out), "out": out}
+
+
+def test_train_names_its_run_first_and_its_model_last(trained: dict) -> None:
+    assert trained["out"].splitlines()[0] == f"run {trained['run']}"
+    assert re.fullmatch(r"demand@\d+", trained["model"])
+    assert 0 < trained["metrics"]["ndcg@10"] <= 1
+
+
+def test_evaluate_compares_model_and_baselines(home: Path, shop: Dataset, trained: dict) -> None:
+    out, _ = demandcast(
+        "evaluate", "--data", shop.folder, "--model", "demand@champion", "--cutoff", CUTOFF, "--horizon-days", 14,
+        "--baselines", "all", "--json", home=home,
+    )  # fmt: skip
+
+    report = last_json(out)
+    assert report["model"] == trained["model"]
+    for part in ("next_order", "horizon"):
+        assert set(report[part]) == {"model", "global-top", "personal-top", "tifu-knn"}
+        assert set(report[part]["model"]) == {"recall@10", "ndcg@10", "recall@20", "ndcg@20", "hit@10"}
+    assert report["next_order"]["model"]["recall@10"] > report["next_order"]["global-top"]["recall@10"]
+
+
+def test_absurd_orders_from_as_of_on_change_no_prediction(home: Path, trained: dict, tmp_path: Path) -> None:
+    folder = write_shop(tmp_path / "csv")
+    import_dataset("csv", source("csv", SourceOptions(path=folder)), tmp_path / "data")
+    as_of = moment(CUTOFF)
+    absurd = [f"c{n:03},absurd{n},{iso(as_of + n * DAY)},item f4,1000000,1e9\n" for n in range(30)]
+    with (folder / "orders.csv").open("a") as orders:
+        orders.writelines(absurd)
+    import_dataset("csv", source("csv", SourceOptions(path=folder)), tmp_path / "absurd")
+
+    for name in ("data", "absurd"):
+        demandcast(
+            "predict", "--data", tmp_path / name, "--as-of", CUTOFF, "--top-k", 5,
+            "--out", tmp_path / f"{name}.parquet", home=home,
+        )  # fmt: skip
+
+    table = pq.read_table(tmp_path / "data.parquet")
+    columns = ["customer_id", "rank", "item_id", "probability", "expected_quantity", "expected_amount"]
+    assert table.column_names == columns
+    assert table.num_rows == 40 * 5
+    assert table.equals(pq.read_table(tmp_path / "absurd.parquet"))
+
+
+def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(home: Path, shop: Dataset) -> None:
+    longer = ("training.reports_per_epoch=6", "training.microbatch_tokens=256", "training.epochs=4")
+    settings = [word for assignment in longer for word in ("--set", assignment)]
+    arguments = ("train", "--data", shop.folder, "--preset", "tiny", "--cutoff", CUTOFF, *settings)
+    process = start(*arguments, home=home)
+    assert process.stdout is not None
+    run = process.stdout.readline().split()[1]
+    folder = home / "runs" / run
+    deadline = time.monotonic() + 120
+    while not any(folder.glob("checkpoint_*/manifest.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1, out + err
+    assert f"--resume {run}" in out
+
+    demandcast("train", "--resume", run, "--json", home=home)
+    out, _ = demandcast(*arguments, "--json", home=home)
+
+    def curve(name: str) -> list[float]:
+        last = max((home / "runs" / name).glob("checkpoint_*"), key=lambda each: each.name)
+        return load_state(last, "resume")["losses"]
+
+    undisturbed = curve(last_json(out)["run"])
+    assert curve(run) == pytest.approx(undisturbed, abs=1e-5)
+
+
+def test_models_are_listed_promoted_rolled_back_exported_and_imported(
+    home: Path, trained: dict, tmp_path: Path
+) -> None:
+    demandcast("models", "export", trained["model"], "--format", "hf", "--out", tmp_path / "hf", home=home)
+    assert (tmp_path / "hf" / "model.safetensors").is_file()
+    shown = last_json(demandcast("models", "show", "demand@champion", "--json", home=home)[0])
+
+    imported = last_json(
+        demandcast("models", "import", shown["checkpoint"], "--name", "demand", "--json", home=home)[0]
+    )
+    demandcast("models", "promote", imported["model"], home=home)
+    listed = last_json(demandcast("models", "list", "--json", home=home)[0])["models"]
+    back = last_json(demandcast("models", "rollback", "demand", "--json", home=home)[0])
+
+    assert "champion" in next(each for each in listed if each["model"] == imported["model"])["aliases"]
+    assert back["model"] == trained["model"]
+
+
+def test_serve_says_when_it_is_ready_predict_asks_it_and_ctrl_c_ends_it(
+    home: Path, trained: dict, tmp_path: Path
+) -> None:
+    (tmp_path / "customer.json").write_text(
+        json.dumps(
+            {"purchase_history": [{"ts": "2024-05-01", "items": [{"item_id": "item a0"}, {"item_id": "nothing"}]}]}
+        )
+    )
+    process = start("serve", "--model", "demand@champion", "--port", 18734, home=home)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        url = re.search(r"http://\S+:18734", line)
+        assert url, line
+        answer = last_json(
+            demandcast("predict", "--customer", tmp_path / "customer.json", "--url", url[0], "--json", home=home)[0]
+        )
+        assert len(answer["demands"]) == 20
+        assert answer["unknown_items"] == ["nothing"]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert "Traceback" not in err
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("train", "--data", "nowhere"), "nowhere is not a dataset folder"),
+        (("train", "--data", "{shop}", "--preset", "huge"), "no preset 'huge'"),
+        (("train", "--data", "{shop}", "--set", "training.epocks=3"), "no setting 'training.epocks'"),
+        (("train", "--data", "{shop}", "--cutoff", "soon"), "'soon' is not a date"),
+        (("train",), "give --data"),
+        (("train", "--resume", "nothing"), "nothing to resume called 'nothing'"),
+        (("tune", "--data", "{shop}", "--prompt-format", "haiku"), "no prompt format 'haiku'"),
+        (("evaluate", "--data", "{shop}", "--model", "demand@99"), "no model 'demand@99'"),
+        (("evaluate", "--data", "{shop}", "--model", "other"), "no model 'other@champion'"),
+        (("predict", "--customer", "{shop}/missing.json"), "missing.json"),
+        (("predict", "--customer", "{shop}/manifest.json", "--url", "http://127.0.0.1:9"), "no answer from"),
+        (("predict",), "give --customer"),
+        (("data", "import", "sap", "--out", "x"), "no source 'sap'"),
+        (("models", "import", "{shop}"), "is missing"),
+        (("models", "promote", "demand@champion", "--alias", "king"), "no alias 'king'"),
+        (("serve", "--model", "nobody"), "no model"),
+        (("predict", "--as-of"), "--as-of"),
+        (("fly",), "fly"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    home: Path,
+    trained: dict,
+    shop: Dataset,
+    arguments: tuple[str, ...],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    filled = [argument.replace("{shop}", str(shop.folder)) for argument in arguments]
+    monkeypatch.setenv("DEMANDCAST_HOME", str(home))
+    monkeypatch.setattr(sys, "argv", ["demandcast", *filled])
+
+    with pytest.raises(SystemExit) as exit_:
+        main()
+
+    err = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert named in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_checkpoint_with_a_flipped_byte_is_neither_promoted_nor_served(
+    home: Path, trained: dict, tmp_path: Path
+) -> None:
+    shown = last_json(demandcast("models", "show", trained["model"], "--json", home=home)[0])
+    shutil.copytree(shown["checkpoint"], tmp_path / "copy")
+    imported = last_json(demandcast("models", "import", tmp_path / "copy", "--name", "flipped", "--json", home=home)[0])
+    folder = last_json(demandcast("models", "show", imported["model"], "--json", home=home)[0])["checkpoint"]
+    weights = Path(folder) / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+    for command in (("models", "promote", imported["model"]), ("serve", "--model", imported["model"])):
+        _, err = demandcast(*command, home=home, code=2)
+        assert "model.safetensors is damaged" in err

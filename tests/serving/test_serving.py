@@ -1,0 +1,179 @@
+"""Ray Serve over real HTTP: right answers to good requests, problem documents to bad ones."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from demand.catalogue import Catalogue
+from demand.customer import Customer
+from demand.dataset import Dataset
+from demand.formats import prompt_format
+from demand.moments import iso, moment
+from demand.vocabulary import Vocabulary
+from modeling.calibration import Calibration, Curve
+from modeling.checkpoint import Checkpoint, save_checkpoint
+from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.parallel import initialize
+from modeling.predictor import Predictor, Question
+from modeling.settings import ModelSettings
+from ray_app.chain import record
+from serving.application import Served, start, stop
+from tests.conftest import CUTOFF
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+AS_OF = moment(CUTOFF)
+
+
+@pytest.fixture(scope="module")
+def model_folder(catalogue: Catalogue, vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    initialize(seed=5)
+    settings = ModelSettings(layers=1, hidden=32, heads=2, ffn=64)
+    model = DemandModel(settings, len(vocabulary), len(catalogue))
+    initialize_from_catalogue(model, vocabulary, catalogue)
+    weights = {name: tensor for name, tensor in model.state_dict().items() if tensor is not None}
+    calibration = Calibration(next_order=Curve(slope=0.9, level=0.5), horizon=Curve(slope=0.9, level=0.5, span=0.2))
+    folder = tmp_path_factory.mktemp("serving") / "model"
+    save_checkpoint(
+        Checkpoint(settings, prompt_format("profile"), vocabulary, catalogue, weights, calibration, {"run": "r"}),
+        folder,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(model_folder: Path) -> Iterator[httpx.Client]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = start(Served(str(model_folder), "demand", 3, port=port))
+    with httpx.Client(base_url=url, timeout=30) as client:
+        yield client
+    stop()
+
+
+def request(customer: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    return {"customer": customer or {}, "as_of": iso(AS_OF), "top_k": 5, **fields}
+
+
+def order(ts: str = "2024-05-01T00:00:00Z", **fields: Any) -> dict[str, Any]:
+    line = {"item_id": "item a0", "quantity": 1, "amount": 2.5, **fields}
+    return {"purchase_history": [{"ts": ts, "items": [line]}]}
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert document["status"] == status
+    return document
+
+
+@pytest.mark.parametrize("days", [None, 28])
+def test_http_answers_with_the_probabilities_that_evaluation_computes(
+    client: httpx.Client, model_folder: Path, shop: Dataset, days: int | None
+) -> None:
+    predictor = Predictor.load(model_folder)
+    customers = list(shop.customers(before=AS_OF))[:6]
+    chances = predictor.chances([Question(customer, AS_OF, days or 0) for customer in customers])
+
+    for row, customer in enumerate(customers):
+        body = request(record(customer), horizon_days=days, top_k=30)
+        answer = client.post("/v1/predict", json=body).raise_for_status().json()
+        assert len(answer["demands"]) == 30
+        for demand in answer["demands"]:
+            expected = chances[row, predictor.catalogue.index[demand["item_id"]]]
+            assert demand["probability"] == pytest.approx(expected, abs=1e-5)
+        probabilities = [demand["probability"] for demand in answer["demands"]]
+        assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_an_answer_says_which_model_gave_it_and_what_was_asked(client: httpx.Client) -> None:
+    answer = client.post("/v1/predict", json=request(order(), horizon_days=7), headers={"X-Request-ID": "abc-1"})
+
+    content = answer.raise_for_status().json()
+    assert content["model"] == {"name": "demand", "version": 3, "prompt_format": "profile"}
+    assert (content["as_of"], content["horizon_days"]) == ("2024-06-01T00:00:00Z", 7)
+    assert set(content["demands"][0]) == {"item_id", "name", "probability", "expected_quantity", "expected_amount"}
+    assert answer.headers["x-request-id"] == "abc-1"
+    assert client.get("/healthz").headers["x-request-id"]
+
+
+def test_unknown_items_are_answered_and_listed(client: httpx.Client) -> None:
+    content = client.post("/v1/predict", json=request(order(item_id="moon dust"))).raise_for_status().json()
+
+    assert content["unknown_items"] == ["moon dust"]
+    assert len(content["demands"]) == 5
+
+
+def test_an_empty_history_is_answered_from_profile_and_global_demand(client: httpx.Client, model_folder: Path) -> None:
+    attributes = {"age": "35-44"}
+    predictor = Predictor.load(model_folder)
+    (expected,) = predictor.answer([Question(Customer("", attributes=attributes), AS_OF)], 5)
+
+    content = client.post("/v1/predict", json=request({"demographic_info": attributes})).raise_for_status().json()
+
+    assert [demand["item_id"] for demand in content["demands"]] == [
+        predictor.catalogue.item_ids[demand.item] for demand in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (request(order(ts="2024-07-01T00:00:00Z")), "customer.purchase_history.0.ts"),
+        (request(order(quantity=-1)), "customer.purchase_history.0.items.0.quantity"),
+        (request(order(quantity="many")), "customer.purchase_history.0.items.0.quantity"),
+        (request(order(ts="yesterday")), "customer.purchase_history.0.ts"),
+        (request({"purchase_history": "none"}), "customer.purchase_history"),
+        (request({"purchases": []}), "customer.purchases"),
+        (request(top_k=0), "top_k"),
+        (request(horizon_days=1000), "horizon_days"),
+        ({"as_of": iso(AS_OF)}, "customer"),
+    ],
+)
+def test_a_wrong_field_is_named_by_its_path(client: httpx.Client, body: dict[str, Any], field: str) -> None:
+    document = problem(client.post("/v1/predict", json=body), 422)
+
+    assert document["errors"][0]["field"] == field
+    assert field in document["detail"]
+
+
+def test_malformed_json_a_huge_body_and_an_unknown_path_are_problems(client: httpx.Client) -> None:
+    problem(client.post("/v1/predict", content='{"customer": '), 400)
+    problem(client.post("/v1/predict", content=b"x" * 10_000_000), 413)
+    problem(client.post("/v1/predict", content=(b"x" * 1_000_000 for _ in range(10))), 413)
+    problem(client.get("/v1/nothing"), 404)
+    problem(client.get("/v1/predict"), 405)
+    assert client.post("/v1/predict", json=request()).status_code == 200
+
+
+def test_a_problem_repeats_nothing_of_the_request(client: httpx.Client) -> None:
+    answer = client.post("/v1/predict", json=request(order(quantity="4111-1111-1111-1111")))
+
+    problem(answer, 422)
+    assert "4111" not in answer.text
+
+
+def test_each_request_of_a_batch_has_its_own_answer_or_error(client: httpx.Client) -> None:
+    requests = [request(order()), request(order(quantity=-1)), {"customer": 7}, request()]
+
+    responses = client.post("/v1/predict/batch", json={"requests": requests}).raise_for_status().json()["responses"]
+
+    alone = client.post("/v1/predict", json=requests[0]).json()
+    assert json.dumps(responses[0]["unknown_items"]) == json.dumps(alone["unknown_items"])
+    assert responses[0]["demands"][0]["probability"] == pytest.approx(alone["demands"][0]["probability"], abs=1e-6)
+    assert [response.get("error", {}).get("status") for response in responses] == [None, 422, 422, None]
+
+
+def test_the_other_routes_answer(client: httpx.Client, catalogue: Catalogue) -> None:
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+    assert client.get("/v1/model").json()["version"] == 3
+    assert [item["item_id"] for item in client.get("/v1/items").json()["items"]] == catalogue.item_ids
+    assert "/v1/predict" in client.get("/openapi.json").json()["paths"]
+    assert client.get("/docs").status_code == 200
