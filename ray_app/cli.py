@@ -40,8 +40,8 @@ def main() -> None:
         if os.environ.get("DEMANDCAST_TRACEBACK"):
             raise
         _fail(f"{type(error).__name__}: {_short(error)} (DEMANDCAST_TRACEBACK=1 shows more)", 1)
-    else:
-        sys.exit(code if isinstance(code, int) else 0)
+    if code:  # typer's word for Ctrl-C
+        _fail("interrupted", 1)
 
 
 def _short(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """cluster.yaml is right as far as Ray's own validation can tell."""
 
 import copy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parent.parent
+PROJECT = "~/demandcast"
+"""Where nodes have the project."""
 
 
 @pytest.fixture
@@ -48,13 +51,22 @@ def test_gpu_workers_start_from_none(cluster: dict[str, Any]) -> None:
     )
 
 
-def test_every_node_installs_the_mounted_project_with_the_constraints(cluster: dict[str, Any]) -> None:
-    (mounted,) = [target for target, origin in cluster["file_mounts"].items() if origin == "."]
+def test_every_node_gets_all_that_the_project_is_installed_from(cluster: dict[str, Any]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    needed = packages | {"pyproject.toml", "constraints.txt", project["project"]["readme"]}
+
+    mounted = {origin: target for target, origin in cluster["file_mounts"].items() if not origin.startswith("~")}
+
+    assert mounted == {name: f"{PROJECT}/{name}" for name in needed}
+    assert all((ROOT / name).exists() for name in mounted)
+
+
+def test_every_node_installs_the_project_with_the_constraints(cluster: dict[str, Any]) -> None:
     installs = [command for command in cluster["setup_commands"] if "pip install" in command]
 
-    assert all(f"-c {mounted}/constraints.txt" in command for command in installs)
-    assert any(f"-e {mounted}" in command for command in installs)
-    assert (ROOT / "constraints.txt").is_file()
+    assert all(f"-c {PROJECT}/constraints.txt" in command for command in installs)
+    assert any(f"-e {PROJECT}" in command for command in installs)
 
 
 def test_token_authentication_is_on(cluster: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import ray
 import ray.data
+import ray.exceptions
 import ray.train
 from pydantic import BaseModel, ConfigDict, Field
 from ray.actor import ActorHandle
@@ -131,6 +132,7 @@ def fit(
 
     Raises:
         ray.train.TrainingFailedError: the workers failed more often than training.max_failures allows.
+        KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
     plan = prepared.plan
     cluster = ray.cluster_resources()
@@ -154,7 +156,13 @@ def fit(
         datasets={"train": prepared.training, "validation": prepared.validation},
         dataset_config=ray.train.DataConfig(datasets_to_split=[]),
     )
-    return trainer.fit()
+    try:
+        return trainer.fit()
+    except (SystemExit, ray.exceptions.ActorDiedError) as error:
+        # Ray Train answers Ctrl-C by ending its controller, which reaches the caller in one of these two forms.
+        if isinstance(error, SystemExit) or "exit_actor" in str(error) or "INTENDED" in str(error):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:

@@ -97,10 +97,9 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a model for other software. The copy head, which no other software knows, lies beside it."""
-    from modeling.export import export_hf
-
     from demand.errors import SettingsError
     from modeling.checkpoint import load_checkpoint
+    from modeling.export import export_hf
 
     if format_ != "hf":
         raise SettingsError(f"no export format '{format_}': choose hf")
