@@ -19,7 +19,6 @@ demo: setup
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict demand modeling serving
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

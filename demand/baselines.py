@@ -22,7 +22,8 @@ def global_top(questions: Questions, catalogue: Catalogue) -> np.ndarray:
 def personal_top(questions: Questions, catalogue: Catalogue) -> np.ndarray:
     """GP-TopFreq: the number of the customer's own orders that held the item, ties and the rest by popularity."""
     popularity = global_top(questions, catalogue)
-    return _counts(questions.customers, catalogue).toarray() + popularity / (popularity.max() + 1)
+    scores: np.ndarray = _counts(questions.customers, catalogue).toarray() + popularity / (popularity.max() + 1)
+    return scores
 
 
 def tifu_knn(
@@ -55,7 +56,8 @@ def tifu_knn(
         (np.full(chosen.size, 1 / max(nearest, 1)), chosen.ravel(), np.arange(0, chosen.size + 1, max(nearest, 1))),
         shape=distances.shape,
     )
-    return own_share * own.toarray() + (1 - own_share) * (picks @ vectors).toarray()
+    scores: np.ndarray = own_share * own.toarray() + (1 - own_share) * (picks @ vectors).toarray()
+    return scores
 
 
 BASELINES: dict[str, Callable[[Questions, Catalogue], np.ndarray]] = {

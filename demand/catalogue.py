@@ -43,15 +43,15 @@ class Catalogue:
         return cls(pa.table(columns).combine_chunks())
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        return int(self.table.num_rows)
 
     @cached_property
     def item_ids(self) -> list[str]:
-        return self.table["item_id"].to_pylist()
+        return list(self.table["item_id"].to_pylist())
 
     @cached_property
     def names(self) -> list[str]:
-        return self.table["name"].to_pylist()
+        return list(self.table["name"].to_pylist())
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -72,4 +72,4 @@ class Catalogue:
 
     def rows(self) -> list[dict[str, Any]]:
         """The items as dictionaries of the contract's columns."""
-        return self.table.select(TABLES["items"].names).to_pylist()
+        return list(self.table.select(TABLES["items"].names).to_pylist())

@@ -52,7 +52,7 @@ class Dataset:
     @property
     def content_hash(self) -> str:
         """Equal for equal data."""
-        return self.manifest["content_hash"]
+        return str(self.manifest["content_hash"])
 
     def table(self, name: str, columns: list[str] | None = None, filters: Any = None) -> pa.Table:
         """One table, or the columns and rows of it that `filters` (pyarrow.parquet.read_table) lets through."""

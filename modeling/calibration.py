@@ -25,9 +25,9 @@ class Curve(BaseModel):
 
     def chance(self, shares: np.ndarray, days: int) -> np.ndarray:
         """Shares of any shape to chances of the same shape."""
-        return expit(
-            self.slope * np.log(np.maximum(shares, SMALLEST_SHARE)) + self.level + self.span * np.log(max(days, 1))
-        )
+        log_shares = np.log(np.maximum(shares, SMALLEST_SHARE))
+        chances: np.ndarray = expit(self.slope * log_shares + self.level + self.span * np.log(max(days, 1)))
+        return chances
 
 
 class Calibration(BaseModel):

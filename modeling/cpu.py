@@ -15,7 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 class _CudaOnCpu(TorchFunctionMode):
     def __torch_function__(
-        self, function: Callable, types: Sequence[type], args: Sequence = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
         if function is torch.Tensor.cuda:
@@ -44,10 +48,10 @@ def redirect_cuda_to_cpu() -> None:
     torch.cuda.get_rng_state = lambda *_, **__: torch.get_rng_state()
     random._get_cuda_rng_state = lambda *_, **__: torch.get_rng_state()
     random._set_cuda_rng_state = lambda state, *_, **__: torch.set_rng_state(state)
-    _CudaOnCpu().__enter__()
+    _CudaOnCpu().__enter__()  # type: ignore[no-untyped-call]
     _installed = True
 
 
-def without_redirection() -> AbstractContextManager:
+def without_redirection() -> AbstractContextManager[None]:
     """A block in which tensor functions are called directly: faster, and nothing in it may ask for CUDA."""
     return torch._C.DisableTorchFunction()

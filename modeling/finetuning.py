@@ -117,7 +117,7 @@ class FineTuning:
         self._rates.load_state_dict(state["rates"])
 
 
-def _forward(data: Iterator[tuple[Batch, int]], model: Callable[[Batch], Tensor]) -> tuple[Tensor, Callable]:
+def _forward(data: Iterator[tuple[Batch, int]], model: Callable[[Batch], Tensor]) -> tuple[Tensor, Callable[..., Any]]:
     """Megatron's forward step: the output, and the function that makes a loss of it."""
     batch, seed = next(data)
     torch.manual_seed(seed)

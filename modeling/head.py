@@ -54,7 +54,8 @@ class DemandHead(MegatronModule):
         vocabulary_RV = logits_RV.float().softmax(-1)
         share_R = self.gate(query_RD).float().sigmoid().squeeze(-1) * (batch.elapsed_R >= 0)
         copy_RV = self._copy(query_RD, hidden_TD, batch)
-        return share_R[:, None] * copy_RV + (1 - share_R[:, None]) * vocabulary_RV
+        mixture_RV: Tensor = share_R[:, None] * copy_RV + (1 - share_R[:, None]) * vocabulary_RV
+        return mixture_RV
 
     def _copy(self, query_RD: Tensor, hidden_TD: Tensor, batch: Batch) -> Tensor:
         weights_P = self.copy_weights(query_RD, hidden_TD, batch)

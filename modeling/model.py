@@ -52,12 +52,14 @@ class DemandModel(MegatronModule):
             max_seqlen_kv=batch.longest,
         )
         hidden_T1D = self.gpt(batch.tokens_T[None], batch.places_T[None], None, packed_seq_params=packing)
-        return self.head(hidden_T1D.squeeze(1), self.item_embeddings_VD, batch)
+        shares_RV: Tensor = self.head(hidden_T1D.squeeze(1), self.item_embeddings_VD, batch)
+        return shares_RV
 
     @property
     def item_embeddings_VD(self) -> Tensor:
         """The embeddings of the item tokens, shared by input and output."""
-        return self.gpt.embedding.word_embeddings.weight[self.first_item :]
+        embeddings: Tensor = self.gpt.embedding.word_embeddings.weight
+        return embeddings[self.first_item :]
 
 
 def transformer_config(settings: ModelSettings) -> TransformerConfig:

@@ -36,7 +36,7 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if ON_GPU else torch.device("cpu")
 
 
-def fast_forward() -> AbstractContextManager:
+def fast_forward() -> AbstractContextManager[None]:
     """Wraps forward passes: without a GPU it lifts the redirection of CUDA calls from the hot path."""
     if ON_GPU:
         return nullcontext()

@@ -127,4 +127,5 @@ class Predictor:
 
     def _pass(self, prompts: list[Prompt]) -> np.ndarray:
         with torch.inference_mode(), fast_forward():
-            return self.model(Batch.from_prompts(prompts)).float().cpu().numpy()
+            shares_RV: torch.Tensor = self.model(Batch.from_prompts(prompts))
+        return shares_RV.float().cpu().numpy()

@@ -63,7 +63,7 @@ class Registry:
         for key, value in metrics.items():
             self._client.log_metric(run.info.run_id, key.replace("@", "_at_"), float(value))
         self._client.set_terminated(run.info.run_id)
-        return run.info.run_id
+        return str(run.info.run_id)
 
     def register(
         self, name: str, checkpoint: Path | str, run_id: str | None, metrics: Mapping[str, float]

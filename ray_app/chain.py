@@ -102,7 +102,7 @@ class Chain:
             say("validation: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
             return str(version)
 
-        model = self._once("train", plan.model_dump_json(), work)
+        model: str = self._once("train", plan.model_dump_json(), work)
         registry = Registry(self.home.folder)
         if CHAMPION not in registry.resolve(model).aliases:
             registry.promote(model)
@@ -110,7 +110,9 @@ class Chain:
         return model
 
     def _evaluate(self, model: str) -> dict[str, Any]:
-        report = self._once("evaluate", model, lambda: evaluation(self.data, model, CUTOFF, HORIZON_DAYS, "all"))
+        report: dict[str, Any] = self._once(
+            "evaluate", model, lambda: evaluation(self.data, model, CUTOFF, HORIZON_DAYS, "all")
+        )
         title = f"next order, test period from {CUTOFF}, {report['customers']:,} customers"
         console.print(metrics_table(title, report["next_order"]))
         return report

@@ -1,7 +1,7 @@
 """Starting and stopping the application on Ray Serve."""
 
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ray import serve
 
@@ -23,10 +23,6 @@ class Served:
     port: int = 8000
     min_replicas: int = 1
     max_replicas: int = 1
-
-    def scaled(self, least: int, most: int) -> "Served":
-        """The same with other bounds on the number of replicas."""
-        return replace(self, min_replicas=least, max_replicas=most)
 
     @property
     def url(self) -> str:

@@ -41,7 +41,7 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes | None:
     declared = Headers(scope=scope).get("content-length", "0")
     if not declared.isdigit() or int(declared) > LARGEST_BODY:
         return None
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         body += message.get("body", b"")

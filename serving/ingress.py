@@ -53,7 +53,7 @@ async def _unexpected(_: Request, error: Exception) -> JSONResponse:
 class Ingress:
     """Every route under /v1, and the two health checks."""
 
-    def __init__(self, replicas: DeploymentHandle) -> None:
+    def __init__(self, replicas: DeploymentHandle[Any]) -> None:
         self.replicas = replicas
 
     @api.post("/v1/predict", response_model=PredictResponse)
@@ -92,7 +92,8 @@ class Ingress:
             request.question()
         except RecordError as error:
             raise Problem(422, str(error), [{"field": error.field, "reason": error.reason}]) from None
-        return await self._ask(self.replicas.predict.remote(request))
+        answer: PredictResponse = await self._ask(self.replicas.predict.remote(request))
+        return answer
 
     async def _answer_or_error(self, content: Any) -> Any:
         try:

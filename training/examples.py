@@ -40,7 +40,7 @@ class Examples:
     seed: int
 
 
-def training_packs(examples: Examples, epochs: int) -> MaterializedDataset:
+def training_packs(examples: Examples, epochs: int) -> MaterializedDataset[Any]:
     """Microbatches of all epochs in training order; each epoch cuts, asks and shuffles the histories anew."""
     ranges = _ranges(examples.customers)
     tasks = [
@@ -62,7 +62,7 @@ def training_packs(examples: Examples, epochs: int) -> MaterializedDataset:
     return _packs(tasks, render, examples.microbatch_tokens)
 
 
-def validation_packs(examples: Examples, until: int, horizon_days: int) -> MaterializedDataset:
+def validation_packs(examples: Examples, until: int, horizon_days: int) -> MaterializedDataset[Any]:
     """Microbatches that ask for the next order as of `end`, with what was bought before `until` as the truth."""
     ranges = _ranges(examples.customers)
 
@@ -78,7 +78,7 @@ def validation_packs(examples: Examples, until: int, horizon_days: int) -> Mater
 
 def _packs(
     tasks: list[dict[str, int]], render: Callable[[int, int], Iterable[Prompt]], tokens: int
-) -> MaterializedDataset:
+) -> MaterializedDataset[Any]:
     def run(task: Any) -> pa.Table:
         rows = [pack(group) for group in _groups(render(int(task["epoch"][0]), int(task["range"][0])), tokens)]
         return pa.table({name: pa.array([row[name] for row in rows], type=_TYPES[name]) for name in COLUMNS})
@@ -88,7 +88,8 @@ def _packs(
     context.enable_progress_bars = False
     with ray.data.DataContext.current(context):
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
-        return rows.map_batches(run, batch_size=1, batch_format="numpy").materialize()
+        packs: MaterializedDataset[Any] = rows.map_batches(run, batch_size=1, batch_format="numpy").materialize()
+    return packs
 
 
 def _groups(prompts: Iterable[Prompt], tokens: int) -> Iterator[list[Prompt]]:

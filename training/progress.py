@@ -27,7 +27,7 @@ class Board:
         return self._last
 
 
-class ProgressBar(AbstractContextManager):
+class ProgressBar(AbstractContextManager["ProgressBar"]):
     """Shows a Board until the block ends."""
 
     def __init__(self, console: Console, what: str) -> None:
@@ -86,6 +86,7 @@ class ProgressBar(AbstractContextManager):
 
     def _read(self) -> dict[str, Any]:
         try:
-            return ray.get(self.board.read.remote(), timeout=5)
+            last: dict[str, Any] = ray.get(self.board.read.remote(), timeout=5)
         except ray.exceptions.RayError:
             return {}
+        return last

@@ -60,8 +60,8 @@ class Prepared:
 
     plan: Plan
     job: Job
-    training: MaterializedDataset
-    validation: MaterializedDataset
+    training: MaterializedDataset[Any]
+    validation: MaterializedDataset[Any]
 
 
 def default_cutoff(dataset: Dataset) -> int:
@@ -121,7 +121,7 @@ def fit(
     name: str,
     storage: Path,
     processors: float | None = None,
-    board: ActorHandle | None = None,
+    board: ActorHandle[Any] | None = None,
     callbacks: Sequence[Any] = (),
 ) -> ray.train.Result:
     """Trains with Ray Train, or goes on where a run of that name in that storage stopped.

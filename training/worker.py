@@ -47,7 +47,7 @@ class Job:
     items: pa.Table
     total_steps: int
     threads: int = 0
-    board: ActorHandle | None = None
+    board: ActorHandle[Any] | None = None
 
 
 def train_worker(config: dict[str, Any]) -> None:

@@ -2,13 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from ray_app.commands.options import Json, Name
 from ray_app.output import console, emit, say
+
+if TYPE_CHECKING:
+    from modeling.registry import Registry
 
 app = typer.Typer(no_args_is_help=True)
 ModelArgument = Annotated[str, typer.Argument(help="NAME@ALIAS or NAME@VERSION.")]
@@ -109,7 +112,7 @@ def export(
     emit({"model": str(version), "out": str(out), "format": format_}, json)
 
 
-def _registry():  # type: ignore[no-untyped-def]
+def _registry() -> "Registry":
     from modeling.registry import Registry
     from ray_app.home import Home
 

@@ -63,7 +63,7 @@ def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
     try:
         answer = httpx.post(f"{url.rstrip('/')}/v1/predict", json=body, timeout=SECONDS)
-        content = answer.json()
+        content: dict[str, Any] = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise DemandError(f"no answer from {url} ({error}): start one with 'demandcast serve'") from None
     if answer.status_code != 200:

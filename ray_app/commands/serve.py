@@ -19,30 +19,22 @@ def serve(
     """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs."""
     import ray
 
+    from modeling.checkpoint import load_checkpoint
+    from modeling.registry import Registry
     from ray_app.cluster import connect
-    from serving.application import start, stop
+    from ray_app.home import Home
+    from serving.application import Served, start, stop
 
-    served = champion(model, host, port)
+    version = Registry(Home.here().folder).resolve(model)
+    load_checkpoint(version.checkpoint)  # a damaged one is refused before anything starts
     connect()
     try:
         most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
-        url = start(served.scaled(min_replicas, most))
-        say(f"serving {served.name}@{served.version} at {url} (documentation: {url}/docs; Ctrl-C stops)")
+        url = start(Served(version.checkpoint, version.name, version.version, host, port, min_replicas, most))
+        say(f"serving {version} at {url} (documentation: {url}/docs; Ctrl-C stops)")
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
         say("stopping")
     finally:
         stop()
-
-
-def champion(model: str, host: str, port: int):  # type: ignore[no-untyped-def]
-    """What to serve: a registered model whose checkpoint was found whole."""
-    from modeling.checkpoint import load_checkpoint
-    from modeling.registry import Registry
-    from ray_app.home import Home
-    from serving.application import Served
-
-    version = Registry(Home.here().folder).resolve(model)
-    load_checkpoint(version.checkpoint)
-    return Served(version.checkpoint, version.name, version.version, host, port)
