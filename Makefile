@@ -2,6 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
 
 .PHONY: setup demo test check bench peers clean
 
@@ -25,8 +26,16 @@ check: setup
 test: check
 	$(BIN)/python -m pytest
 
-bench: setup
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: benchmarks/peers.txt constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -r benchmarks/peers.txt
+	touch $@
+
+bench: setup peers
 	$(BIN)/python benchmarks/train_throughput.py
 
 clean:
-	rm -rf $(VENV) .demandcast build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) .demandcast build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

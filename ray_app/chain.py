@@ -11,7 +11,7 @@ from typing import Any
 from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.errors import DemandError
-from demand.moments import DAY, iso, moment
+from demand.moments import DAY, moment
 from modeling.registry import CHAMPION, Registry
 from ray_app import jobs
 from ray_app.cluster import connect
@@ -20,7 +20,8 @@ from ray_app.commands.evaluate import evaluation
 from ray_app.commands.predict import ask
 from ray_app.home import Home, fresh_name
 from ray_app.output import console, metrics_table, say
-from serving.application import Served, start, stop
+from serving.application import Served, check_port, start, stop
+from serving.schemas import CustomerRecord
 from training.settings import Settings
 from tuning.live import ranking_table
 from tuning.sweep import SweepPlan, Trial
@@ -53,7 +54,12 @@ class Chain:
         self.seconds: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
-        """All stages; returns what `run --json` prints."""
+        """All stages; returns what `run --json` prints.
+
+        Raises:
+            SettingsError: the endpoint's port is taken.
+        """
+        check_port("127.0.0.1", self.port)  # rather now than after ten minutes
         self._stage("import", self._import)
         trials = self._stage("tune", self._tune)
         model = self._stage("train", lambda: self._train(trials))
@@ -120,38 +126,42 @@ class Chain:
     def _serve(self, model: str) -> dict[str, Any]:
         version = Registry(self.home.folder).resolve(model)
         customer, bought = self._customer()
+        served = Served(version.checkpoint, version.name, version.version, port=self.port, max_replicas=2)
         connect()
         try:
             with console.status("starting Ray Serve"):
-                url = start(Served(version.checkpoint, version.name, version.version, port=self.port, max_replicas=2))
-            body = {"customer": record(customer), "as_of": f"{CUTOFF}T00:00:00Z", "top_k": SHOWN}
-            answer = ask(url, body)
+                url = start(served)
+            record = CustomerRecord.of(customer).model_dump(mode="json")
+            answer = ask(url, {"customer": record, "as_of": f"{CUTOFF}T00:00:00Z", "top_k": SHOWN})
         finally:
             stop()
-        say(
-            f"POST {url}/v1/predict for customer {customer.customer_id}, {len(customer.orders)} orders before {CUTOFF}:"
-        )
-        console.print(comparison(answer["demands"], bought))
+        say(f"POST {url}/v1/predict for customer {customer.customer_id}, {len(customer.orders)} orders before {CUTOFF}")
+        console.print(comparison(answer["demands"], set(bought)))
+        missed = sorted(set(bought) - {demand["item_id"] for demand in answer["demands"]})
+        names = self._names()
+        say("also bought: " + (", ".join(names[item] for item in missed) or "nothing"))
         say(f"Keep it running:  .venv/bin/demandcast serve --port {self.port}      (Ctrl-C stops it)")
-        say(f"Try it by hand:   {url}/docs")
+        say(f"Try it by hand:   {url}/docs, once it runs")
         return answer
 
-    def _customer(self) -> tuple[Customer, set[str]]:
-        """A customer with some history who ordered in the test period, and what that order held."""
+    def _customer(self) -> tuple[Customer, tuple[str, ...]]:
+        """The first customer with a long history and a full next order, and what that order held."""
         cutoff = moment(CUTOFF)
-        dataset = Dataset.open(self.data)
-        for start_ in range(0, len(dataset.customer_ids), 50):
-            for each in dataset.customers(
-                dataset.customer_ids[start_ : start_ + 50], before=cutoff + HORIZON_DAYS * DAY
-            ):
-                past = each.before(cutoff)
-                if (
-                    len(past.orders) >= 20
-                    and len(past.orders) < len(each.orders)
-                    and len(each.orders[len(past.orders)].items) >= 5
-                ):
-                    return past, set(each.orders[len(past.orders)].items)
-        raise DemandError(f"{self.data}: no customer ordered from {CUTOFF} on")
+        found = None
+        for customer in Dataset.open(self.data).customers(before=cutoff + HORIZON_DAYS * DAY):
+            past = customer.before(cutoff)
+            later = customer.orders[len(past.orders) :]
+            if past.orders and later:
+                found = past, later[0].items
+                if len(past.orders) >= 20 and len(later[0].items) >= 5:
+                    break
+        if found is None:
+            raise DemandError(f"{self.data}: no customer ordered both before {CUTOFF} and from then on")
+        return found
+
+    def _names(self) -> dict[str, str]:
+        items = Dataset.open(self.data).table("items", ["item_id", "name"])
+        return dict(zip(items["item_id"].to_pylist(), items["name"].to_pylist(), strict=True))
 
     def _once(self, stage: str, inputs: str, work: Callable[[], Any]) -> Any:
         """The stage's result for these inputs and this data: from before, or made now."""
@@ -167,32 +177,6 @@ class Chain:
         partial.write_text(json.dumps(result))
         partial.rename(file)
         return result
-
-
-def record(customer: Customer) -> dict[str, Any]:
-    """A customer of a dataset as the HTTP interface takes one."""
-    return {
-        "customer_id": customer.customer_id,
-        "purchase_history": [
-            {
-                "ts": iso(order.ts),
-                "items": [
-                    {"item_id": item, "quantity": quantity, "amount": amount}
-                    for item, quantity, amount in zip(order.items, order.quantities, order.amounts, strict=True)
-                ],
-            }
-            for order in customer.orders
-        ],
-        "browsing_history": [
-            {"ts": iso(event.ts), "action": event.action, "item_id": event.item, "text": event.text}
-            for event in customer.browsing
-        ],
-        "reviews": [
-            {"ts": iso(review.ts), "item_id": review.item, "rating": review.rating, "text": review.text}
-            for review in customer.reviews
-        ],
-        "demographic_info": dict(customer.attributes),
-    }
 
 
 def comparison(demands: list[dict[str, Any]], bought: set[str]) -> Any:

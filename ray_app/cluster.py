@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from typing import Any
 
 import ray
@@ -14,7 +15,21 @@ def connect(processors: int | None = None) -> None:
     for name in ("ray", "ray.data", "ray.train", "ray.tune", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own table shows a sweep
-    address = os.environ.get("RAY_ADDRESS")
-    # The dashboard stays on: through its state API Ray Train frees what a trial that was stopped early had reserved.
-    local: dict[str, Any] = {} if address else {"num_cpus": processors, "include_dashboard": True}
-    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **local)
+    quietly: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    if address := os.environ.get("RAY_ADDRESS"):
+        ray.init(address=address, **quietly)
+        return
+    # A trial or a run is some ten small processes: on two cores Ray else starts them two at a time, and warns about it.
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
+    # Ray Train frees what a trial that was stopped early had reserved, through the dashboard's state API. Its processes
+    # must be told where that is: they look for it themselves, and give up where two clusters run on one machine.
+    port = free_port()
+    os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
+    ray.init(num_cpus=processors, include_dashboard=True, dashboard_host="127.0.0.1", dashboard_port=port, **quietly)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

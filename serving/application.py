@@ -40,7 +40,7 @@ def start(served: Served) -> str:
         raise SettingsError(
             f"replicas {served.min_replicas} to {served.max_replicas}: the least is 1 and not above the most"
         )
-    _check_port(served.host, served.port)
+    check_port(served.host, served.port)
     replicas = ModelReplica.options(  # type: ignore[attr-defined]
         user_config={"checkpoint": served.checkpoint, "name": served.name, "version": served.version},
         autoscaling_config={
@@ -60,7 +60,8 @@ def stop() -> None:
     serve.shutdown()
 
 
-def _check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int) -> None:
+    """Raises SettingsError where nothing can listen on host and port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

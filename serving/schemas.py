@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from demand.customer import Browsing, Customer, Review, merge_lines
 from demand.errors import RecordError
-from demand.moments import moment
+from demand.moments import iso, moment
 from demand.prompts import NEXT_ORDER
 from demand.vocabulary import LONGEST_HORIZON
 from modeling.predictor import Question
@@ -56,6 +56,35 @@ class CustomerRecord(Record):
     browsing_history: list[BrowsingRecord] = Field(default=[], max_length=10_000)
     reviews: list[ReviewRecord] = Field(default=[], max_length=10_000)
     demographic_info: dict[Name, Name] = Field(default={}, max_length=100)
+
+    @classmethod
+    def of(cls, customer: Customer) -> "CustomerRecord":
+        """A customer of a dataset as a client would send one; the inverse of `customer`."""
+        orders = [
+            OrderRecord(
+                ts=iso(order.ts),
+                items=[
+                    Line(item_id=item, quantity=quantity, amount=amount)
+                    for item, quantity, amount in zip(order.items, order.quantities, order.amounts, strict=True)
+                ],
+            )
+            for order in customer.orders
+        ]
+        browsing = [
+            BrowsingRecord(ts=iso(each.ts), action=each.action, item_id=each.item, text=each.text)
+            for each in customer.browsing
+        ]
+        reviews = [
+            ReviewRecord(ts=iso(each.ts), item_id=each.item, rating=each.rating, text=each.text)
+            for each in customer.reviews
+        ]
+        return cls(
+            customer_id=customer.customer_id,
+            purchase_history=orders,
+            browsing_history=browsing,
+            reviews=reviews,
+            demographic_info=dict(customer.attributes),
+        )
 
     def customer(self) -> Customer:
         """The record as the prompts see it, each kind of event in time order."""

@@ -13,6 +13,31 @@ POLL_SECONDS = 0.5
 LINE_SECONDS = 15.0
 
 
+class Pace:
+    """How far a run is, and how fast it goes in this process."""
+
+    def __init__(self, done: int, steps: int) -> None:
+        """`done` of `steps` were made before now."""
+        self.done, self.steps = done, steps
+        self._first, self._tokens, self._started = done, 0, time.monotonic()
+
+    def advance(self, tokens: int) -> None:
+        """One more step, which read so many tokens over all workers."""
+        self.done += 1
+        self._tokens += tokens
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Over all workers, since this process began."""
+        return self._tokens / (time.monotonic() - self._started)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the last step, at the speed so far; needs one step."""
+        elapsed = time.monotonic() - self._started
+        return elapsed / (self.done - self._first) * (self.steps - self.done)
+
+
 @ray.remote(num_cpus=0)
 class Board:
     """Holds the last progress that was posted."""
@@ -80,7 +105,7 @@ class ProgressBar(AbstractContextManager["ProgressBar"]):
                 shown, spoken = last["step"], time.monotonic()
                 self._console.print(
                     f"{self._what}: step {shown}/{last['steps']}, loss {last['loss']:.4f}, "
-                    f"{last['tokens_per_second']:,.0f} tokens/s",
+                    f"{last['tokens_per_second']:,.0f} tokens/s, about {last['seconds_left']:.0f} s left",
                     highlight=False,
                 )
 

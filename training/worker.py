@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from modeling.finetuning import FineTuning, Schedule, Step
 from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import device, fast_forward, initialize
 from modeling.state import load_state, save_state
+from training.progress import Pace
 from training.settings import Settings
 
 VALIDATION_METRIC = "ndcg@10"
@@ -71,6 +73,7 @@ class Worker:
         model = DemandModel(job.settings.model, len(self.vocabulary), len(self.catalogue))
         initialize_from_catalogue(model, self.vocabulary, self.catalogue)
         self.losses: list[float] = []
+        self.posted = 0.0
         resumed = ray.train.get_checkpoint()
         if resumed:
             with resumed.as_directory() as folder:
@@ -85,25 +88,30 @@ class Worker:
         """Trains from where the last checkpoint left off to the end."""
         steps = self.job.total_steps
         every = max(steps // (self.settings.epochs * self.settings.reports_per_epoch), 1)
-        started, tokens, first = time.monotonic(), 0, len(self.losses)
-        posted = 0.0
-        for number, rows in enumerate(self._rows("train", self.settings.microbatches)):
-            if number < first:
-                continue
-            if number >= steps:
-                break
+        pace = Pace(len(self.losses), steps)
+        for number, rows in islice(enumerate(self._rows("train", self.settings.microbatches)), len(self.losses), steps):
             outcome = self._step(number, rows)
             self.losses.append(outcome.loss)
-            tokens += outcome.tokens
-            done = number + 1
-            rate = tokens / (time.monotonic() - started)
-            if self.job.board and self.rank == 0 and (time.monotonic() - posted > PROGRESS_SECONDS or done == steps):
-                posted = time.monotonic()
-                self.job.board.post.remote(
-                    {"step": done, "steps": steps, "loss": outcome.loss, "tokens_per_second": rate}
-                )
-            if (done % every == 0 and steps - done >= every) or done == steps:
-                self._report(done, float(np.mean(self.losses[-every:])), rate)
+            pace.advance(outcome.tokens)
+            self._post(pace, outcome.loss)
+            if (pace.done % every == 0 and steps - pace.done >= every) or pace.done == steps:
+                self._report(pace, float(np.mean(self.losses[-every:])))
+
+    def _post(self, pace: Pace, loss: float) -> None:
+        """Tells whoever watches, now and then."""
+        if not self.job.board or self.rank:
+            return
+        if time.monotonic() - self.posted > PROGRESS_SECONDS or pace.done == pace.steps:
+            self.posted = time.monotonic()
+            self.job.board.post.remote(
+                {
+                    "step": pace.done,
+                    "steps": pace.steps,
+                    "loss": loss,
+                    "tokens_per_second": pace.tokens_per_second,
+                    "seconds_left": pace.seconds_left,
+                }
+            )
 
     def _step(self, number: int, rows: pa.Table) -> Step:
         mine = range(self.rank, self.settings.microbatches, self.workers)
@@ -111,10 +119,15 @@ class Worker:
         base = (self.settings.seed * 1_000_003 + number) * self.settings.microbatches
         return self.tuning.step(batches, [base + row for row in mine])
 
-    def _report(self, step: int, loss: float, rate: float) -> None:
-        metrics: dict[str, Any] = {"step": step, "steps": self.job.total_steps, "loss": loss}
-        metrics |= {"tokens_per_second": rate, **self._validate()}
-        metrics["epoch"] = step / self.job.total_steps * self.settings.epochs
+    def _report(self, pace: Pace, loss: float) -> None:
+        metrics = {
+            "step": pace.done,
+            "steps": pace.steps,
+            "epoch": pace.done / pace.steps * self.settings.epochs,
+            "loss": loss,
+            "tokens_per_second": pace.tokens_per_second,
+            **self._validate(),
+        }
         with tempfile.TemporaryDirectory() as scratch:
             checkpoint = None
             if self.rank == 0:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ray_app.commands.options import Model
-from ray_app.output import say
+from ray_app.commands.options import Json, Model
+from ray_app.output import emit, say
 
 
 def serve(
@@ -15,6 +15,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     min_replicas: Annotated[int, typer.Option(min=1, help="Replicas that always run.")] = 1,
     max_replicas: Annotated[int | None, typer.Option(min=1, help="Most replicas; by default one a processor.")] = None,
+    json: Json = False,
 ) -> None:
     """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs."""
     import ray
@@ -32,6 +33,7 @@ def serve(
         most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
         url = start(Served(version.checkpoint, version.name, version.version, host, port, min_replicas, most))
         say(f"serving {version} at {url} (documentation: {url}/docs; Ctrl-C stops)")
+        emit({"model": str(version), "url": url}, json)
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:

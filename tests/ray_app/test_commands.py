@@ -150,12 +150,13 @@ def test_serve_says_when_it_is_ready_predict_asks_it_and_ctrl_c_ends_it(
             {"purchase_history": [{"ts": "2024-05-01", "items": [{"item_id": "item a0"}, {"item_id": "nothing"}]}]}
         )
     )
-    process = start("serve", "--model", "demand@champion", "--port", 18734, home=home)
+    process = start("serve", "--model", "demand@champion", "--port", 18734, "--json", home=home)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         url = re.search(r"http://\S+:18734", line)
         assert url, line
+        assert json.loads(process.stdout.readline()) == {"model": trained["model"], "url": url[0]}
         answer = last_json(
             demandcast("predict", "--customer", tmp_path / "customer.json", "--url", url[0], "--json", home=home)[0]
         )

@@ -21,8 +21,8 @@ from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
 from modeling.predictor import Predictor, Question
 from modeling.settings import ModelSettings
-from ray_app.chain import record
 from serving.application import Served, start, stop
+from serving.schemas import CustomerRecord
 from tests.conftest import CUTOFF
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -82,7 +82,7 @@ def test_http_answers_with_the_probabilities_that_evaluation_computes(
     chances = predictor.chances([Question(customer, AS_OF, days or 0) for customer in customers])
 
     for row, customer in enumerate(customers):
-        body = request(record(customer), horizon_days=days, top_k=30)
+        body = request(CustomerRecord.of(customer).model_dump(mode="json"), horizon_days=days, top_k=30)
         answer = client.post("/v1/predict", json=body).raise_for_status().json()
         assert len(answer["demands"]) == 30
         for demand in answer["demands"]:

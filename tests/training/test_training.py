@@ -2,12 +2,16 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+import ray
 from ray.train import Result
 
 from demand.dataset import Dataset
@@ -77,6 +81,32 @@ def test_a_killed_worker_costs_only_the_way_from_the_last_checkpoint(
 
     assert killed.is_set()
     assert losses(result) == pytest.approx(undisturbed, abs=1e-4)
+
+
+def test_a_run_whose_driver_is_killed_frees_its_processors_also_beside_another_cluster(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    """What Ray Tune does to a trial that it stops early, while another command's Ray runs on the same machine."""
+    beside = "import ray, sys; ray.init(address='local', num_cpus=1, log_to_driver=False); print(); sys.stdin.read()"
+    drive = ray.remote(num_cpus=0)(lambda: fit(prepared, "abandoned", tmp_path, processors=1))
+    with subprocess.Popen([sys.executable, "-c", beside], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+
+        driver = drive.remote()
+        wait_until(lambda: any(tmp_path.glob("abandoned/checkpoint_*")))
+        assert ray.available_resources()["CPU"] == 1
+        ray.cancel(driver, force=True)
+
+        wait_until(lambda: ray.available_resources()["CPU"] == 2)
+        other.communicate()
+
+
+def wait_until(seen: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_finished_run_becomes_a_calibrated_model(prepared: Prepared, shop: Dataset, tmp_path: Path) -> None:

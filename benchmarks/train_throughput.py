@@ -1,0 +1,155 @@
+"""Training speed: demandcast's fine-tuning against Hugging Face's Trainer on a GPT-2-shaped model of the same size.
+
+    make bench                          # both, alternating, and their ratio
+    python benchmarks/train_throughput.py --rounds 5
+
+Both train 2 layers x 128 on the same 16 x 512 tokens a step with as many threads. The Trainer predicts every next
+token, which is how a GPT is usually fine-tuned on histories; demandcast answers 20 queries a sequence, each with the
+whole next order, and that is all it has to learn. The share of the machine's peak counts the multiplications that the
+model's own formula needs, against a large matrix product measured in the same process.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+LAYERS, HIDDEN, HEADS, FFN = 2, 128, 4, 512
+VOCABULARY, ITEMS = 2_304, 2_222
+SEQUENCES, TOKENS, QUERIES, ORDER = 16, 512, 20, 8
+MICROBATCH = 4
+WARMUP, STEPS = 3, 12
+ROOT = Path(__file__).resolve().parent.parent
+PYTHONS = {"demandcast": sys.executable, "trainer": str(ROOT / ".venv-peers" / "bin" / "python")}
+
+
+def tokens_of_a_step(step: int) -> np.ndarray:
+    """(SEQUENCES, TOKENS) item tokens, the same for both sides."""
+    return np.random.default_rng(step).integers(VOCABULARY - ITEMS, VOCABULARY, (SEQUENCES, TOKENS))
+
+
+def demandcast() -> dict[str, float]:
+    """Tokens per second of modeling.finetuning, and the share of the peak that it reaches."""
+    sys.path.insert(0, str(ROOT))
+    from demand.prompts import Prompt
+    from modeling.batch import Batch
+    from modeling.finetuning import FineTuning, Schedule
+    from modeling.model import DemandModel
+    from modeling.parallel import initialize
+    from modeling.settings import ModelSettings
+
+    initialize()
+    settings = ModelSettings(layers=LAYERS, hidden=HIDDEN, heads=HEADS, ffn=FFN, dropout=0.1)
+    tuning = FineTuning(DemandModel(settings, VOCABULARY, ITEMS), Schedule(1e-3, 1, WARMUP + STEPS, 0.01, 1.0))
+    queries = np.linspace(TOKENS / QUERIES, TOKENS - 1, QUERIES).astype(np.int32)
+
+    def prompt(tokens: np.ndarray, rng: np.random.Generator) -> Prompt:
+        tokens, items = tokens.astype(np.int32), (tokens - (VOCABULARY - ITEMS)).astype(np.int32)
+        tokens[queries], items[queries] = 1, -1
+        ages = np.linspace(365, 0, TOKENS, dtype=np.float32)
+        orders = np.searchsorted(queries, np.arange(TOKENS)).astype(np.int32)
+        targets = [rng.choice(ITEMS, ORDER, replace=False) for _ in queries]
+        return Prompt(tokens, items, ages, orders, queries, targets)
+
+    for step in range(WARMUP + STEPS):
+        if step == WARMUP:
+            started = time.perf_counter()
+        rng = np.random.default_rng(step)
+        prompts = [prompt(row, rng) for row in tokens_of_a_step(step)]
+        groups = [prompts[first : first + MICROBATCH] for first in range(0, SEQUENCES, MICROBATCH)]
+        tuning.step([Batch.from_prompts(group) for group in groups], range(len(groups)))
+    rate = STEPS * SEQUENCES * TOKENS / (time.perf_counter() - started)
+    return {"tokens_per_second": rate, "peak_share": rate * operations_per_token() / matrix_peak()}
+
+
+def trainer() -> dict[str, float]:
+    """Tokens per second of transformers' Trainer with its defaults (scaled_dot_product_attention, AdamW)."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, args: object, state: object, control: object, **_: object) -> None:
+            if state.global_step == WARMUP:
+                self.started = time.perf_counter()
+            self.ended = time.perf_counter()
+
+    clock = Clock()
+    rows = [row for step in range(WARMUP + STEPS) for row in tokens_of_a_step(step)]
+    config = GPT2Config(
+        vocab_size=VOCABULARY, n_positions=TOKENS, n_embd=HIDDEN, n_layer=LAYERS, n_head=HEADS, n_inner=FFN
+    )
+    arguments = TrainingArguments(
+        output_dir=os.devnull,
+        max_steps=WARMUP + STEPS,
+        per_device_train_batch_size=SEQUENCES,
+        use_cpu=True,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        logging_strategy="no",
+    )
+    examples = [{"input_ids": torch.as_tensor(row), "labels": torch.as_tensor(row)} for row in rows]
+    Trainer(GPT2LMHeadModel(config), arguments, train_dataset=examples, callbacks=[clock]).train()
+    return {"tokens_per_second": STEPS * SEQUENCES * TOKENS / (clock.ended - clock.started)}
+
+
+def operations_per_token() -> float:
+    """Floating-point operations a token, forwards and backwards (3 x forwards), by the model's formula."""
+    layer = 2 * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * FFN) + 2 * 2 * HIDDEN * TOKENS / 2  # causal: half of all pairs
+    pointer = 2 * HIDDEN * HIDDEN
+    query = 2 * HIDDEN * (2 * HIDDEN + ITEMS)
+    return 3 * (LAYERS * layer + pointer + query * QUERIES / TOKENS)
+
+
+def matrix_peak(size: int = 2_048) -> float:
+    """Floating-point operations per second of a large float32 matrix product: the best of five."""
+    import torch
+
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds)
+
+
+def compare(rounds: int) -> None:
+    """Runs both sides in turn, each in a process of its own, and prints every figure and the ratio."""
+    ratios, shares = [], []
+    for number in range(1, rounds + 1):
+        figures = {side: measured(side) for side in ("demandcast", "trainer")}
+        ours, theirs = (figures[side]["tokens_per_second"] for side in ("demandcast", "trainer"))
+        ratios.append(ours / theirs)
+        shares.append(figures["demandcast"]["peak_share"])
+        print(f"round {number}: demandcast {ours:,.0f} tokens/s, Trainer {theirs:,.0f} tokens/s, {ours / theirs:.2f} x")
+    print(
+        f"median: {statistics.median(ratios):.2f} x the Trainer, "
+        f"{statistics.median(shares):.0%} of the measured matrix-multiply peak"
+    )
+
+
+def measured(side: str) -> dict[str, float]:
+    """One side's figures, from a fresh process."""
+    command = [PYTHONS[side], __file__, "--side", side]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{side} failed (make peers sets up the Trainer's environment):\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=sorted(PYTHONS), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.side:
+        print(json.dumps({"demandcast": demandcast, "trainer": trainer}[chosen.side]()))
+    else:
+        compare(chosen.rounds)
