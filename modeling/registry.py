@@ -1,9 +1,12 @@
 """The registry: MLflow keeps runs, model versions and the aliases champion and challenger."""
 
 import json
+import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +37,6 @@ class Registry:
     """Runs and model versions, in a SQLite file of the state folder or at MLFLOW_TRACKING_URI."""
 
     def __init__(self, home: Path) -> None:
-        import logging
-
         os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
         for library in ("alembic", "mlflow"):
             logging.getLogger(library).setLevel(logging.WARNING)
@@ -53,17 +54,23 @@ class Registry:
         metrics: Mapping[str, float],
         parent: str | None = None,
     ) -> str:
-        """Records a finished run and returns its id."""
+        """Records a finished run, with the version of this code, and returns its id."""
+        from mlflow.entities import Metric, Param
+
         found = self._client.get_experiment_by_name(experiment)
         experiment_id = found.experiment_id if found else self._client.create_experiment(experiment)
-        tags = {"mlflow.parentRunId": parent} if parent else {}
-        run = self._client.create_run(experiment_id, run_name=name, tags=tags)
-        for key, value in parameters.items():
-            self._client.log_param(run.info.run_id, key, str(value)[:6000])
-        for key, value in metrics.items():
-            self._client.log_metric(run.info.run_id, key.replace("@", "_at_"), float(value))
-        self._client.set_terminated(run.info.run_id)
-        return str(run.info.run_id)
+        run = self._client.create_run(experiment_id, run_name=name, tags=_code_version())
+        run_id = str(run.info.run_id)
+        if parent:
+            self._client.set_tag(run_id, "mlflow.parentRunId", parent)
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            run_id,
+            params=[Param(key, str(value)[:6000]) for key, value in parameters.items()],
+            metrics=[Metric(key.replace("@", "_at_"), float(value), now, 0) for key, value in metrics.items()],
+        )
+        self._client.set_terminated(run_id)
+        return run_id
 
     def register(
         self, name: str, checkpoint: Path | str, run_id: str | None, metrics: Mapping[str, float]
@@ -102,7 +109,12 @@ class Registry:
 
     def versions(self) -> list[ModelVersion]:
         """Every version of every model, newest first within a model."""
-        found = [self._version(each) for each in self._client.search_model_versions("", max_results=1000)]
+        found: list[ModelVersion] = []
+        token = None
+        while token != "":
+            page = self._client.search_model_versions(max_results=1_000, page_token=token)
+            found += map(self._version, page)
+            token = page.token or ""
         return sorted(found, key=lambda each: (each.name, -each.version))
 
     def promote(self, model: str, alias: str = CHAMPION) -> ModelVersion:
@@ -131,3 +143,12 @@ class Registry:
         aliases = tuple(sorted(alias for alias, version in model.aliases.items() if str(version) == str(found.version)))
         metrics = json.loads(found.tags.get("metrics", "{}"))
         return ModelVersion(found.name, int(found.version), found.source, aliases, found.run_id, metrics)
+
+
+def _code_version() -> dict[str, str]:
+    """Tags that name the installed version and, in a checkout, its commit."""
+    from mlflow.utils.git_utils import get_git_commit
+
+    commit = get_git_commit(str(Path(__file__).parent))
+    tags = {"demandcast.version": metadata.version("demandcast")}
+    return {**tags, "mlflow.source.git.commit": commit} if commit else tags

@@ -20,7 +20,7 @@ from ray_app.commands.evaluate import evaluation
 from ray_app.commands.predict import ask
 from ray_app.home import Home, fresh_name
 from ray_app.output import console, metrics_table, say
-from serving.application import Served, check_port, start, stop
+from serving.application import Served, check_port, running
 from serving.schemas import CustomerRecord
 from training.settings import Settings
 from tuning.live import ranking_table
@@ -128,13 +128,9 @@ class Chain:
         customer, bought = self._customer()
         served = Served(version.checkpoint, version.name, version.version, port=self.port, max_replicas=2)
         connect()
-        try:
-            with console.status("starting Ray Serve"):
-                url = start(served)
+        with running(served) as url:
             record = CustomerRecord.of(customer).model_dump(mode="json")
             answer = ask(url, {"customer": record, "as_of": f"{CUTOFF}T00:00:00Z", "top_k": SHOWN})
-        finally:
-            stop()
         say(f"POST {url}/v1/predict for customer {customer.customer_id}, {len(customer.orders)} orders before {CUTOFF}")
         console.print(comparison(answer["demands"], set(bought)))
         missed = sorted(set(bought) - {demand["item_id"] for demand in answer["demands"]})

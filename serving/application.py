@@ -1,6 +1,8 @@
 """Starting and stopping the application on Ray Serve."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ray import serve
@@ -30,8 +32,11 @@ class Served:
         return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104
 
 
-def start(served: Served) -> str:
-    """Starts ingress and replicas on the running Ray cluster and returns the URL once they can answer.
+@contextmanager
+def running(served: Served) -> Iterator[str]:
+    """Ingress and replicas on the running Ray cluster, while the block lasts; gives the URL once they can answer.
+
+    At the end requests that are being answered are finished first. Ray Serve itself goes on: it may serve others.
 
     Raises:
         SettingsError: the port is taken or the replica counts are no range.
@@ -50,14 +55,11 @@ def start(served: Served) -> str:
         },
     )
     serve.start(http_options={"host": served.host, "port": served.port})
-    ingress = Ingress.bind(replicas.bind())  # type: ignore[attr-defined]
-    serve.run(ingress, name=NAME, route_prefix="/")
-    return served.url
-
-
-def stop() -> None:
-    """Ends ingress and replicas."""
-    serve.shutdown()
+    try:
+        serve.run(Ingress.bind(replicas.bind()), name=NAME, route_prefix="/")  # type: ignore[attr-defined]
+        yield served.url
+    finally:
+        serve.delete(NAME)
 
 
 def check_port(host: str, port: int) -> None:

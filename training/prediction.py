@@ -1,12 +1,13 @@
 """Batch prediction: every customer of a dataset, with Ray Data, into one Parquet file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
 import ray.data
 
 from demand.dataset import Dataset
@@ -59,12 +60,11 @@ class CustomerPredictor:
         )
 
 
-def predict_all(
-    data: Path, model: str, as_of: int, out: Path, horizon_days: int = NEXT_ORDER, k: int = 20, actors: int = 1
-) -> int:
+def predict_all(data: Path, model: str, as_of: int, out: Path, horizon_days: int = NEXT_ORDER, k: int = 20) -> int:
     """Writes the k likeliest items of every customer with an order before `as_of`; nothing from then on is read.
 
-    The file appears whole or not at all, sorted by customer and rank.
+    Every GPU of the cluster works, or every processor where there is none. The file appears whole or not at all,
+    sorted by customer and rank, and is never held in memory.
 
     Returns:
         How many customers were answered.
@@ -77,20 +77,24 @@ def predict_all(
     ids = dataset.table("orders", ["customer_id"], past)["customer_id"].unique().sort()
     if not len(ids):
         raise DataError(f"{data}: no customer has an order before {iso(as_of)}")
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.enable_progress_bars and os.isatty(2)
-    answers = ray.data.from_arrow(pa.table({"customer_id": ids})).map_batches(
-        CustomerPredictor,
-        fn_constructor_args=(str(data.resolve()), model, as_of, horizon_days, k),
-        batch_size=CUSTOMERS_PER_TASK,
-        batch_format="pyarrow",
-        concurrency=actors,
-    )
+    cluster = ray.cluster_resources()
+    device = "GPU" if cluster.get("GPU", 0) >= 1 else "CPU"
+    context = ray.data.DataContext.get_current().copy()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = os.isatty(2)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
-    batches: Iterator[Any] = iter(answers.iter_batches(batch_size=None, batch_format="pyarrow"))
-    table = pa.concat_tables(batch.cast(SCHEMA) for batch in batches if batch.num_rows)
-    table = table.sort_by([("customer_id", "ascending"), ("rank", "ascending")])
-    pq.write_table(table, partial)
+    with ray.data.DataContext.current(context), pq.ParquetWriter(partial, SCHEMA) as file:
+        answers = ray.data.from_arrow(pa.table({"customer_id": ids})).map_batches(
+            CustomerPredictor,
+            fn_constructor_args=(str(data.resolve()), model, as_of, horizon_days, k),
+            batch_size=CUSTOMERS_PER_TASK,
+            batch_format="pyarrow",
+            num_gpus=1 if device == "GPU" else None,
+            concurrency=(1, max(int(cluster[device]), 1)),
+        )
+        tables: Iterable[Any] = answers.iter_batches(batch_size=None, batch_format="pyarrow")
+        for table in tables:
+            file.write_table(table.cast(SCHEMA))
     partial.rename(out)
     return len(ids)

@@ -154,7 +154,10 @@ def fit(
             callbacks=list(callbacks),
         ),
         datasets={"train": prepared.training, "validation": prepared.validation},
-        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
+        dataset_config=ray.train.DataConfig(
+            datasets_to_split=[],  # every worker reads all rows, in one order, and takes its share
+            execution_options=ray.data.ExecutionOptions(preserve_order=True),
+        ),
     )
     try:
         return trainer.fit()

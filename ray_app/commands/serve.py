@@ -24,19 +24,18 @@ def serve(
     from modeling.registry import Registry
     from ray_app.cluster import connect
     from ray_app.home import Home
-    from serving.application import Served, start, stop
+    from serving.application import Served, running
 
     version = Registry(Home.here().folder).resolve(model)
     load_checkpoint(version.checkpoint)  # a damaged one is refused before anything starts
     connect()
-    try:
-        most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
-        url = start(Served(version.checkpoint, version.name, version.version, host, port, min_replicas, most))
+    most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
+    served = Served(version.checkpoint, version.name, version.version, host, port, min_replicas, most)
+    with running(served) as url:
         say(f"serving {version} at {url} (documentation: {url}/docs; Ctrl-C stops)")
         emit({"model": str(version), "url": url}, json)
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        say("stopping")
-    finally:
-        stop()
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            say("stopping")

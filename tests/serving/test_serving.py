@@ -21,7 +21,7 @@ from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
 from modeling.predictor import Predictor, Question
 from modeling.settings import ModelSettings
-from serving.application import Served, start, stop
+from serving.application import Served, running
 from serving.schemas import CustomerRecord
 from tests.conftest import CUTOFF
 
@@ -50,10 +50,11 @@ def client(model_folder: Path) -> Iterator[httpx.Client]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    url = start(Served(str(model_folder), "demand", 3, port=port))
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with (
+        running(Served(str(model_folder), "demand", 3, port=port)) as url,
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
         yield client
-    stop()
 
 
 def request(customer: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:

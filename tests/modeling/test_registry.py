@@ -1,0 +1,69 @@
+"""The registry, on a real MLflow store: versions, aliases, and what a run records."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from demand.errors import ModelNotFoundError
+from modeling.registry import Registry
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    registry = Registry(tmp_path)
+    for number in (1, 2, 3):
+        registry.register("demand", f"/models/{number}", None, {"ndcg@10": number / 10})
+    return registry
+
+
+def test_versions_are_numbered_and_remember_their_metrics(registry: Registry) -> None:
+    assert [(str(each), each.checkpoint) for each in registry.versions()] == [
+        ("demand@3", "/models/3"),
+        ("demand@2", "/models/2"),
+        ("demand@1", "/models/1"),
+    ]
+    assert registry.resolve("demand@2").metrics == {"ndcg@10": 0.2}
+
+
+def test_a_rollback_restores_the_champion_before(registry: Registry) -> None:
+    registry.promote("demand@1")
+    registry.promote("demand@3")
+    assert str(registry.resolve("demand")) == str(registry.resolve("demand@champion")) == "demand@3"
+
+    assert str(registry.rollback("demand")) == "demand@1"
+
+    assert str(registry.resolve("demand@champion")) == "demand@1"
+
+
+def test_promoting_the_champion_again_keeps_the_way_back(registry: Registry) -> None:
+    registry.promote("demand@1")
+    registry.promote("demand@2")
+    registry.promote("demand@2")
+
+    assert str(registry.rollback("demand")) == "demand@1"
+
+
+def test_a_challenger_leaves_the_champion_alone(registry: Registry) -> None:
+    registry.promote("demand@1")
+    registry.promote("demand@2", "challenger")
+
+    assert registry.resolve("demand@1").aliases == ("champion",)
+    assert registry.resolve("demand@2").aliases == ("challenger",)
+
+
+def test_what_is_not_there_is_named(registry: Registry) -> None:
+    for model in ("demand@9", "demand@champion", "other", "demand@x", ""):
+        with pytest.raises(ModelNotFoundError, match=f"no model '{model}"):
+            registry.resolve(model)
+
+
+def test_a_run_records_parameters_metrics_and_the_codes_version(tmp_path: Path) -> None:
+    parent = Registry(tmp_path).log_run("sweeps", "sweep-1", {"trials": 2}, {})
+    run_id = Registry(tmp_path).log_run("sweeps", "trial-1", {"prompt": "compact"}, {"ndcg@10": 0.3}, parent)
+
+    run = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(run_id)
+    assert (run.data.params, run.data.metrics) == ({"prompt": "compact"}, {"ndcg_at_10": 0.3})
+    assert run.data.tags["demandcast.version"]
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    assert run.info.status == "FINISHED"
