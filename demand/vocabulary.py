@@ -36,10 +36,12 @@ class Vocabulary:
     Items come last, so that a catalogue can grow without moving any other token.
     """
 
-    def __init__(self, tokenizer: Tokenizer, item_count: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, item_count: int, text_size: int | None = None) -> None:
+        """`text_size` is B where a pretrained model has more rows than its tokenizer has tokens."""
         self.tokenizer = tokenizer
+        self.tokenizer.encode_special_tokens = True  # a tokenizer's own "<|end|>" in a text is text, too
         self.item_count = item_count
-        self.first_control = tokenizer.get_vocab_size()
+        self.first_control = text_size or tokenizer.get_vocab_size()
         self.first_item = self.first_control + len(CONTROL)
         self.control = {name: self.first_control + place for place, name in enumerate(CONTROL)}
 
@@ -80,7 +82,12 @@ class Vocabulary:
     def to_json(self) -> str:
         """Everything needed to rebuild the vocabulary."""
         return json.dumps(
-            {"control": CONTROL, "item_count": self.item_count, "tokenizer": json.loads(self.tokenizer.to_str())}
+            {
+                "control": CONTROL,
+                "item_count": self.item_count,
+                "text_size": self.first_control,
+                "tokenizer": json.loads(self.tokenizer.to_str()),
+            }
         )
 
     @classmethod
@@ -94,7 +101,8 @@ class Vocabulary:
             content = json.loads(text)
             if tuple(content["control"]) != CONTROL:
                 raise CheckpointError("the vocabulary's control tokens are of another version: train again")
-            return cls(Tokenizer.from_str(json.dumps(content["tokenizer"])), int(content["item_count"]))
+            tokenizer = Tokenizer.from_str(json.dumps(content["tokenizer"]))
+            return cls(tokenizer, int(content["item_count"]), content.get("text_size"))
         except CheckpointError:
             raise
         except Exception as error:  # tokenizers raises bare Exception for a damaged file

@@ -31,7 +31,8 @@ class DemandHead(MegatronModule):
         super().__init__(config=config)
         width = config.hidden_size
         self.item_count = item_count
-        self.norm = nn.LayerNorm(width)
+        norm = nn.RMSNorm if config.normalization == "RMSNorm" else nn.LayerNorm
+        self.norm = norm(width, eps=config.layernorm_epsilon)
         self.elapsed = nn.Embedding(len(AGE_DAYS) + 2, width)
         self.vocabulary_query = nn.Linear(width, width)
         self.item_bias = nn.Parameter(torch.zeros(item_count))

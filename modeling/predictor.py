@@ -48,7 +48,9 @@ class Predictor:
     """Answers questions with one checkpoint. Holds the model in this process, without Ray."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """Raises CheckpointError where the weights do not fit the settings."""
+        """Raises CheckpointError where the weights do not fit the settings, or there is nothing to predict."""
+        if not len(checkpoint.catalogue):
+            raise CheckpointError("this pretrained model knows no catalogue yet: fine-tune it (train --set base=NAME)")
         initialize()
         self.checkpoint = checkpoint
         self.catalogue = checkpoint.catalogue

@@ -75,7 +75,7 @@ class Registry:
     def register(
         self, name: str, checkpoint: Path | str, run_id: str | None, metrics: Mapping[str, float]
     ) -> ModelVersion:
-        """A new version of a model that points at a checkpoint folder."""
+        """A new version of a model that points at a checkpoint folder; a model's first version is its champion."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -86,7 +86,8 @@ class Registry:
         made = self._client.create_model_version(
             name, str(checkpoint), run_id=run_id, tags={"metrics": json.dumps(dict(metrics))}
         )
-        return ModelVersion(name, int(made.version), str(checkpoint), run_id=run_id, metrics=dict(metrics))
+        version = f"{name}@{made.version}"
+        return self.promote(version) if int(made.version) == 1 else self.resolve(version)
 
     def resolve(self, model: str) -> ModelVersion:
         """NAME@ALIAS or NAME@VERSION; a bare NAME means its champion.

@@ -84,8 +84,8 @@ class Chain:
 
     def _tune(self) -> list[Trial]:
         training = {"training.epochs": 2, "training.reports_per_epoch": 1}
-        plan = jobs.make_plan(self.data, self.settings.with_values(training), CUTOFF, self.tune_customers, workers=1)
-        sweep = SweepPlan(plan=plan, trials=self.trials, rates=(5e-4, 4e-3), formats=FORMATS)
+        plan = jobs.make_plan(self.data, self.settings.with_values(training), CUTOFF, self.tune_customers, 1, self.home)
+        sweep = SweepPlan(plan=plan, trials=self.trials, rates=(1e-3, 6e-3), formats=FORMATS)
 
         def work() -> list[dict[str, Any]]:
             name = fresh_name("sweep")
@@ -99,7 +99,7 @@ class Chain:
 
     def _train(self, trials: list[Trial]) -> str:
         settings = jobs.winning_settings(self.settings, trials)
-        plan = jobs.make_plan(self.data, settings, CUTOFF, self.customers, self.workers)
+        plan = jobs.make_plan(self.data, settings, CUTOFF, self.customers, self.workers, self.home)
 
         def work() -> str:
             run = fresh_name("train")

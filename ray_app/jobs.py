@@ -9,7 +9,8 @@ from rich.console import Console
 from demand.dataset import Dataset
 from demand.errors import DataError
 from demand.moments import moment
-from modeling.registry import CHALLENGER, CHAMPION, ModelVersion, Registry
+from modeling.checkpoint import load_checkpoint
+from modeling.registry import CHALLENGER, ModelVersion, Registry
 from ray_app.cluster import connect
 from ray_app.home import Home
 from training.progress import ProgressBar
@@ -21,15 +22,22 @@ from tuning.sweep import FORMAT, RATE, SweepPlan, Trial, run_sweep
 RANKING_METRICS = ("ndcg@10", "ndcg@20", "recall@10", "recall@20", "hit@10")
 
 
-def make_plan(data: Path, settings: Settings, cutoff: str | None, customers: int | None, workers: int) -> Plan:
+def make_plan(
+    data: Path, settings: Settings, cutoff: str | None, customers: int | None, workers: int, home: Home
+) -> Plan:
     """A plan on a dataset folder; without a cutoff the dataset's default one.
 
     Raises:
         DataError: the folder is no dataset, or the cutoff no date.
+        ModelNotFoundError, CheckpointError: the base model is not there, or damaged.
     """
     dataset = Dataset.open(data)
     when = moment(cutoff) if cutoff else default_cutoff(dataset)
-    return Plan(data=data.resolve(), settings=settings, cutoff=when, customers=customers, workers=workers)
+    base = None
+    if settings.base:
+        base = Path(Registry(home.folder).resolve(settings.base).checkpoint)
+        settings = settings.model_copy(update={"model": load_checkpoint(base).settings})
+    return Plan(data=data.resolve(), settings=settings, base=base, cutoff=when, customers=customers, workers=workers)
 
 
 def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
@@ -77,7 +85,7 @@ def tune(
 def register(
     plan: Plan, run: str, model: str, checkpoint: Path, metrics: dict[str, Any], home: Home, console: Console
 ) -> tuple[ModelVersion, dict[str, Any]]:
-    """Calibrates a trained checkpoint and adds it to the registry; the first version of a model becomes champion."""
+    """Calibrates a trained checkpoint and adds it to the registry."""
     folder = home.models / run
     with console.status("calibrating"):
         card = finish(plan, run, checkpoint, metrics, folder)
@@ -89,11 +97,7 @@ def register(
         **{f"model.{key}": value for key, value in plan.settings.model.model_dump().items()},
     }
     run_id = registry.log_run("training", run, parameters, ranked(metrics))
-    first = not any(version.name == model for version in registry.versions())
-    version = registry.register(model, folder, run_id, ranked(metrics))
-    if first:
-        version = registry.promote(str(version), CHAMPION)
-    return version, ranked(metrics)
+    return registry.register(model, folder, run_id, ranked(metrics)), ranked(metrics)
 
 
 def winning_settings(settings: Settings, trials: Sequence[Trial]) -> Settings:

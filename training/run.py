@@ -36,6 +36,7 @@ class Plan(BaseModel):
     """What a run is to do; saved with the run, so that it can be resumed.
 
     Attributes:
+        base: checkpoint folder of the pretrained model to start from, as `settings.base` names it.
         cutoff: moment of the split; training ends 28 days before it, validation at it.
         customers: how many customers take part, drawn at random; all of them by default.
     """
@@ -44,6 +45,7 @@ class Plan(BaseModel):
 
     data: Path
     settings: Settings
+    base: Path | None = None
     cutoff: int
     customers: int | None = Field(default=None, ge=1)
     workers: int = Field(default=1, ge=1)
@@ -89,7 +91,11 @@ def prepare(plan: Plan) -> Prepared:
     customers = draw(dataset.customer_ids, plan.customers, training.seed)
     catalogue = Catalogue.from_dataset(dataset, before=plan.training_end)
     profiles = {profile_text(each) for each in dataset.customers(customers, before=0) if each.attributes}
-    vocabulary = Vocabulary.train(catalogue, [*profiles, plan.settings.prompt.instruction])
+    if plan.base:
+        pretrained = load_checkpoint(plan.base).vocabulary
+        vocabulary = Vocabulary(pretrained.tokenizer, len(catalogue), pretrained.first_control)
+    else:
+        vocabulary = Vocabulary.train(catalogue, [*profiles, plan.settings.prompt.instruction])
     examples = Examples(
         dataset=dataset,
         customers=customers,
@@ -106,7 +112,8 @@ def prepare(plan: Plan) -> Prepared:
         raise DataError(
             f"{plan.data}: too few orders before {iso(plan.training_end)} to train, or after it to validate"
         )
-    return Prepared(plan, Job(plan.settings, vocabulary.to_json(), catalogue.table, steps), packs, validation)
+    job = Job(plan.settings, vocabulary.to_json(), catalogue.table, steps, base=plan.base)
+    return Prepared(plan, job, packs, validation)
 
 
 def draw(customers: Sequence[str], count: int | None, seed: int) -> list[str]:

@@ -44,11 +44,13 @@ class TrainingSettings(BaseModel):
 class Settings(BaseModel):
     """A whole run: model, prompt format, training.
 
-    `prompt` may be a format's name, or a mapping of its fields with `name` naming the format that they vary.
+    `base` names a registered pretrained model to start from, whose shape then takes the place of `model`. `prompt` may
+    be a format's name, or a mapping of its fields with `name` naming the format that they vary.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    base: str | None = Field(default=None, min_length=1)
     model: ModelSettings = ModelSettings()
     prompt: PromptFormat = prompt_format("compact")
     training: TrainingSettings = TrainingSettings()
@@ -119,4 +121,4 @@ def setting_names() -> list[str]:
         "prompt": PromptFormat,
         "training": TrainingSettings,
     }
-    return [f"{section}.{name}" for section, model in sections.items() for name in model.model_fields]
+    return ["base"] + [f"{section}.{name}" for section, model in sections.items() for name in model.model_fields]

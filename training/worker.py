@@ -22,7 +22,7 @@ from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
 from modeling.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_manifest
 from modeling.finetuning import FineTuning, Schedule, Step
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.model import DemandModel, adopt, initialize_from_catalogue
 from modeling.parallel import device, fast_forward, initialize
 from modeling.state import load_state, save_state
 from training.progress import Pace
@@ -40,6 +40,7 @@ class Job:
         vocabulary: as Vocabulary.to_json.
         items: the catalogue's table.
         total_steps: global batches in all epochs.
+        base: checkpoint folder of a pretrained model to start from.
         threads: processor threads of each worker; 0 leaves PyTorch's own choice.
         board: where rank 0 posts its progress, if anyone watches.
     """
@@ -48,6 +49,7 @@ class Job:
     vocabulary: str
     items: pa.Table
     total_steps: int
+    base: Path | None = None
     threads: int = 0
     board: ActorHandle[Any] | None = None
 
@@ -71,10 +73,12 @@ class Worker:
         initialize(self.settings.seed)
         self.vocabulary, self.catalogue = Vocabulary.from_json(job.vocabulary), Catalogue(job.items)
         model = DemandModel(job.settings.model, len(self.vocabulary), len(self.catalogue))
+        resumed = ray.train.get_checkpoint()
+        if job.base and not resumed:
+            adopt(model, load_checkpoint(job.base).weights)
         initialize_from_catalogue(model, self.vocabulary, self.catalogue)
         self.losses: list[float] = []
         self.posted = 0.0
-        resumed = ray.train.get_checkpoint()
         if resumed:
             with resumed.as_directory() as folder:
                 model.load_state_dict(load_checkpoint(folder).weights)

@@ -74,19 +74,31 @@ def rollback(name: Annotated[str, typer.Argument(help="The model's name.")] = "d
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="A checkpoint folder.")], name: Name = "demand", json: Json = False
+    path: Annotated[
+        str,
+        typer.Argument(help="A checkpoint folder, a Hugging Face folder or name, or a GGUF file."),
+    ],
+    name: Name = "demand",
+    json: Json = False,
 ) -> None:
-    """Check a checkpoint folder, copy it into the state folder and register it."""
-    import shutil
+    """Register a model from elsewhere: a checkpoint of demandcast, or a pretrained language model.
 
-    from modeling.checkpoint import load_checkpoint
+    Pretrained may be GPT-2, GPT-NeoX, Llama (SmolLM2, Llama 3), Qwen2 and Qwen3, as safetensors or GGUF; train from one
+    with 'demandcast train --set base=NAME'.
+    """
+    from modeling.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
     from ray_app.home import Home, fresh_name
     from ray_app.jobs import ranked
 
-    checkpoint = load_checkpoint(path)
-    home = Home.here()
-    folder = home.models / fresh_name("import")
-    shutil.copytree(path, folder)
+    if (Path(path) / MANIFEST).is_file():
+        checkpoint = load_checkpoint(path)
+    else:
+        from modeling.pretrained import import_pretrained
+
+        with console.status(f"reading {path}"):
+            checkpoint = import_pretrained(path)
+    folder = Home.here().models / fresh_name("import")
+    save_checkpoint(checkpoint, folder)
     version = _registry().register(name, folder, None, ranked(checkpoint.card.get("validation", {})))
     say(f"{version} imported from {path}")
     emit({"model": str(version)}, json)

@@ -36,7 +36,7 @@ def train(
         plan = jobs.saved_plan(Plan, home.runs / f"{run}.json")
     elif data:
         run = fresh_name("train")
-        plan = jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, workers)
+        plan = jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, workers, home)
     else:
         raise SettingsError("give --data FOLDER, or --resume RUN")
     say(f"run {run}")

@@ -45,7 +45,7 @@ def tune(
     elif data:
         sweep_name = fresh_name("sweep")
         formats = check_formats(prompt_format or ["compact", "profile", "names"])
-        plan = jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, workers=1)
+        plan = jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, 1, home)
         sweep = SweepPlan(plan=plan, trials=trials, rates=lr, formats=formats, at_once=at_once)
     else:
         raise SettingsError("give --data FOLDER, or --resume SWEEP")

@@ -26,8 +26,11 @@ def test_versions_are_numbered_and_remember_their_metrics(registry: Registry) ->
     assert registry.resolve("demand@2").metrics == {"ndcg@10": 0.2}
 
 
+def test_the_first_version_is_champion_until_another_is_promoted(registry: Registry) -> None:
+    assert str(registry.resolve("demand")) == "demand@1"
+
+
 def test_a_rollback_restores_the_champion_before(registry: Registry) -> None:
-    registry.promote("demand@1")
     registry.promote("demand@3")
     assert str(registry.resolve("demand")) == str(registry.resolve("demand@champion")) == "demand@3"
 
@@ -37,7 +40,6 @@ def test_a_rollback_restores_the_champion_before(registry: Registry) -> None:
 
 
 def test_promoting_the_champion_again_keeps_the_way_back(registry: Registry) -> None:
-    registry.promote("demand@1")
     registry.promote("demand@2")
     registry.promote("demand@2")
 
@@ -45,7 +47,6 @@ def test_promoting_the_champion_again_keeps_the_way_back(registry: Registry) -> 
 
 
 def test_a_challenger_leaves_the_champion_alone(registry: Registry) -> None:
-    registry.promote("demand@1")
     registry.promote("demand@2", "challenger")
 
     assert registry.resolve("demand@1").aliases == ("champion",)
@@ -53,7 +54,7 @@ def test_a_challenger_leaves_the_champion_alone(registry: Registry) -> None:
 
 
 def test_what_is_not_there_is_named(registry: Registry) -> None:
-    for model in ("demand@9", "demand@champion", "other", "demand@x", ""):
+    for model in ("demand@9", "demand@challenger", "other", "demand@x", ""):
         with pytest.raises(ModelNotFoundError, match=f"no model '{model}"):
             registry.resolve(model)
 

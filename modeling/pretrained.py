@@ -1,0 +1,126 @@
+"""Pretrained decoders in: a Hugging Face folder, or a GGUF file in one, becomes a checkpoint to train from.
+
+Only tensors, JSON and tokenizer files are read: transformers is told to take safetensors, and to run no model's code.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer
+
+from demand.catalogue import Catalogue
+from demand.errors import CheckpointError
+from demand.formats import prompt_format
+from demand.tables import TABLES
+from demand.vocabulary import CONTROL, Vocabulary
+from modeling.checkpoint import Checkpoint
+from modeling.families import DECODERS, LANGUAGE_HEAD, Decoder
+from modeling.model import WORDS, DemandModel
+from modeling.parallel import initialize
+from modeling.settings import ModelSettings
+
+PROMPT_FORMAT = "narrative"
+"""What a model that knows plain text reads best."""
+
+
+def import_pretrained(path: str) -> Checkpoint:
+    """As import_hf, from a folder, a GGUF file, a folder that holds one, or a name on the hub."""
+    folder = Path(path)
+    if folder.suffix == ".gguf" and folder.is_file():
+        return import_hf(str(folder.parent), folder.name)
+    files = sorted(folder.glob("*.gguf")) if not (folder / "config.json").is_file() else []
+    return import_hf(path, files[0].name if len(files) == 1 else None)
+
+
+def import_hf(source: str, gguf_file: str | None = None) -> Checkpoint:
+    """A checkpoint without a catalogue: training adds one.
+
+    Args:
+        source: a folder, or a name on the hub where there is network.
+        gguf_file: the name of a GGUF file in it, which transformers turns back into full weights.
+
+    Raises:
+        CheckpointError: it cannot be read, its family is not known, or a Megatron model would compute something else.
+    """
+    options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
+    try:
+        config = AutoConfig.from_pretrained(source, **options)
+        decoder = _decoder(config, source)
+        settings = decoder.settings(config)
+        safe: dict[str, Any] = {} if gguf_file else {"use_safetensors": True}
+        model = decoder.model.from_pretrained(source, dtype=torch.float32, **options, **safe)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options).backend_tokenizer
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{source} cannot be imported: {str(error).splitlines()[0]}") from None
+    theirs = model.state_dict()
+    text_size = theirs[decoder.words].shape[0]
+    vocabulary = Vocabulary(tokenizer, 0, max(text_size, tokenizer.get_vocab_size()))
+    weights = _initial_weights(settings, vocabulary)
+    weights |= read_weights(decoder, theirs, settings, vocabulary)
+    card = {"pretrained": {"source": source, "family": settings.family, "parameters": model.num_parameters()}}
+    return Checkpoint(settings, prompt_format(PROMPT_FORMAT), vocabulary, _empty_catalogue(), weights, card=card)
+
+
+def read_weights(
+    decoder: Decoder, theirs: dict[str, Tensor], settings: ModelSettings, vocabulary: Vocabulary
+) -> dict[str, Tensor]:
+    """Our parameters from theirs.
+
+    Raises:
+        CheckpointError: a parameter is missing, or one is left over that the Megatron model has no place for.
+    """
+    unread = dict(theirs)
+    weights: dict[str, Tensor] = {}
+    try:
+        weights[WORDS] = _extended(unread.pop(decoder.words), vocabulary)
+        head = unread.pop(LANGUAGE_HEAD, None)
+        if settings.language_head == "own" and head is not None:
+            weights["language_head"] = _extended(head, vocabulary)
+        for each in decoder.once:
+            weights[each.ours] = each.read(theirs, settings)
+        for layer in range(settings.layers):
+            for each in decoder.layers:
+                weights[each.ours.format(layer=layer)] = each.read(theirs, settings, layer)
+    except KeyError as error:
+        raise CheckpointError(f"the pretrained model has no parameter {error}") from None
+    for layer in range(settings.layers):
+        for each in (*decoder.once, *decoder.layers):
+            for name in each.write(weights[each.ours.format(layer=layer)], settings, layer):
+                unread.pop(name, None)
+    if unread:
+        raise CheckpointError(f"the pretrained model has a parameter that would be lost: {min(unread)}")
+    return weights
+
+
+def _decoder(config: Any, source: str) -> Decoder:
+    if config.model_type not in DECODERS:
+        raise CheckpointError(
+            f"{source} is of the family '{config.model_type}': known are {', '.join(sorted(DECODERS))}"
+        )
+    return DECODERS[config.model_type]
+
+
+def _extended(rows_BD: Tensor, vocabulary: Vocabulary) -> Tensor:
+    """Rows of the text tokens, then of the control tokens, which start near the middle of all others."""
+    generator = torch.Generator().manual_seed(0)
+    new = vocabulary.first_control - len(rows_BD) + len(CONTROL)
+    noise = torch.randn(new, rows_BD.shape[1], generator=generator) * rows_BD.std() * 0.1
+    return torch.cat([rows_BD, rows_BD.mean(0) + noise])
+
+
+def _initial_weights(settings: ModelSettings, vocabulary: Vocabulary) -> dict[str, Tensor]:
+    """The head, which at first asks for what the language model itself would say next."""
+    initialize()
+    model = DemandModel(settings, len(vocabulary), 0)
+    with torch.no_grad():
+        model.head.vocabulary_query.weight.copy_(torch.eye(settings.hidden))
+        model.head.vocabulary_query.bias.zero_()
+    return {name: tensor for name, tensor in model.state_dict().items() if tensor is not None}
+
+
+def _empty_catalogue() -> Catalogue:
+    figures = [("orders", pa.int64()), ("mean_quantity", pa.float64()), ("mean_amount", pa.float64())]
+    return Catalogue(pa.schema([*TABLES["items"], *(pa.field(*each) for each in figures)]).empty_table())
