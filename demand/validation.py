@@ -73,7 +73,8 @@ def _whole_number(raw: pd.Series) -> pd.Series:
 
 
 def _time(raw: pd.Series) -> pd.Series:
-    return pd.to_datetime(raw, errors="coerce", utc=True, format=None if raw.dtype.kind == "M" else "ISO8601")
+    time = pd.to_datetime(raw, errors="coerce", utc=True, format=None if raw.dtype.kind == "M" else "ISO8601")
+    return time.where(time.dt.year.between(1, 9999))  # ISO 8601 knows years that no calendar library does
 
 
 def _attributes(raw: pd.Series) -> pd.Series:

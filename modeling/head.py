@@ -42,6 +42,8 @@ class DemandHead(MegatronModule):
         self.recency_bias = nn.Parameter(torch.zeros(len(ORDERS_AGO) + 1))
         self.gate = nn.Linear(width, 1)
         nn.init.zeros_(self.elapsed.weight)
+        nn.init.normal_(self.vocabulary_query.weight, std=0.01)
+        nn.init.zeros_(self.vocabulary_query.bias)
         nn.init.zeros_(self.copy_query.weight)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, torch.logit(torch.tensor(INITIAL_COPY_SHARE)).item())

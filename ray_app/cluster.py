@@ -21,6 +21,8 @@ def connect(processors: int | None = None) -> None:
         return
     # A trial or a run is some ten small processes: on two cores Ray else starts them two at a time, and warns about it.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
+    # Ray Train's controller takes reports when it looks after its workers, by default every 2 seconds.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     # Ray Train frees what a trial that was stopped early had reserved, through the dashboard's state API. Its processes
     # must be told where that is: they look for it themselves, and give up where two clusters run on one machine.
     port = free_port()

@@ -15,6 +15,7 @@ from demand.moments import DAY, moment
 from demand.sources import SourceOptions, source
 from demand.vocabulary import Vocabulary
 
+os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # runs of seconds report many times a second
 CUTOFF = "2024-06-01"
 ITEMS = [f"item {letter}{number}" for letter in "abcdef" for number in range(5)]
 
@@ -67,7 +68,6 @@ def ray_cluster() -> Iterator[None]:
 
     from ray_app.cluster import connect
 
-    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "1"
     connect(processors=2)
     yield
     ray.shutdown()

@@ -77,6 +77,9 @@ class Worker:
         if job.base and not resumed:
             adopt(model, load_checkpoint(job.base).weights)
         initialize_from_catalogue(model, self.vocabulary, self.catalogue)
+        self.validation = [
+            _arrays(rows, 0) for rows in islice(self._rows("validation", 1), self.rank, None, self.workers)
+        ]
         self.losses: list[float] = []
         self.posted = 0.0
         if resumed:
@@ -155,10 +158,7 @@ class Worker:
         """Ranking metrics of the next order in the validation period, over the rows of all workers."""
         self.tuning.model.eval()
         totals: dict[str, float] = {}
-        for number, rows in enumerate(self._rows("validation", 1)):
-            if number % self.workers != self.rank:
-                continue
-            arrays = _arrays(rows, 0)
+        for arrays in self.validation:
             with fast_forward():
                 shares = self.tuning.model(Batch.from_arrays(arrays)).float().cpu().numpy()
             truths = np.split(arrays["targets"], np.cumsum(arrays["target_counts"])[:-1])

@@ -117,7 +117,7 @@ def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(home: Path, s
     out, _ = demandcast(*arguments, "--json", home=home)
 
     def curve(name: str) -> list[float]:
-        last = max((home / "runs" / name).glob("checkpoint_*"), key=lambda each: each.name)
+        last = max((home / "runs" / name).glob("checkpoint_*/"), key=lambda each: each.name)
         return load_state(last, "resume")["losses"]
 
     undisturbed = curve(last_json(out)["run"])
