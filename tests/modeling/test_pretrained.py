@@ -22,13 +22,12 @@ from transformers import (
 
 from demand.catalogue import Catalogue
 from demand.errors import CheckpointError
-from demand.prompts import Prompt
 from demand.vocabulary import CONTROL, Vocabulary
-from modeling.batch import Batch
 from modeling.checkpoint import load_checkpoint, save_checkpoint
 from modeling.export import export_hf
 from modeling.model import DemandModel, adopt, initialize_from_catalogue
 from modeling.pretrained import import_hf
+from tests.conftest import plain_text
 
 ROWS = 320
 """More rows than the tokenizer has tokens, as many pretrained models have."""
@@ -72,14 +71,6 @@ def write_pretrained(config: PretrainedConfig, folder: Path, **options: Any) -> 
     return folder
 
 
-def plain(tokens: np.ndarray) -> Batch:
-    """Text without any order in it; the last token is taken for the question."""
-    none = np.full(len(tokens), -1, dtype=np.int32)
-    zeros = np.zeros(len(tokens), dtype=np.float32)
-    query = np.array([len(tokens) - 1], dtype=np.int32)
-    return Batch.from_prompts([Prompt(tokens.astype(np.int32), none, zeros, zeros.astype(np.int32), query, [none[:0]])])
-
-
 @pytest.mark.parametrize("name", CONFIGS)
 def test_logits_equal_transformers(name: str, tmp_path: Path) -> None:
     theirs = AutoModelForCausalLM.from_pretrained(write_pretrained(CONFIGS[name], tmp_path / "hf")).eval()
@@ -91,7 +82,7 @@ def test_logits_equal_transformers(name: str, tmp_path: Path) -> None:
     model.load_state_dict(base.weights)
     tokens = np.random.default_rng(0).integers(0, ROWS, 40)
     with torch.no_grad():
-        ours = model.next_token_logits(plain(tokens))[:, :ROWS]
+        ours = model.next_token_logits(plain_text(tokens))[:, :ROWS]
         expected = theirs(torch.as_tensor(tokens[None])).logits[0]
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
     assert ours.std() > 0.1

@@ -1,5 +1,7 @@
-"""The command line as its users meet it: exit codes, last lines, real processes where Ray or a signal is at work."""
+"""The command line as its users meet it: exit codes, last lines, and real processes where signals are at work."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -8,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,44 +24,36 @@ from modeling.state import load_state
 from ray_app.cli import main
 from tests.conftest import CUTOFF, write_shop
 
-COMMAND = [sys.executable, "-m", "ray_app.cli"]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def start(*arguments: object, home: Path) -> subprocess.Popen:
-    environment = {**os.environ, "DEMANDCAST_HOME": str(home)}
-    command = [*COMMAND, *map(str, arguments)]
+    """A process of its own, for signals."""
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-m", "ray_app.cli", *map(str, arguments)],
+        env={**os.environ, "DEMANDCAST_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
 def demandcast(*arguments: object, home: Path, code: int = 0) -> tuple[str, str]:
-    process = start(*arguments, home=home)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, out + err
-    return out, err
-
-
-Command = Callable[..., tuple[str, str]]
-
-
-@pytest.fixture
-def command(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process, which saves the imports, and returns what it printed."""
-
-    def run(*arguments: object, code: int = 0) -> tuple[str, str]:
-        monkeypatch.setenv("DEMANDCAST_HOME", str(home))
-        monkeypatch.setattr(sys, "argv", ["demandcast", *map(str, arguments)])
-        exited = 0
+    """Runs a command in this process, on the tests' Ray cluster, and returns what it printed."""
+    exited = 0
+    with (
+        mock.patch.dict(os.environ, {"DEMANDCAST_HOME": str(home)}),
+        mock.patch.object(sys, "argv", ["demandcast", *map(str, arguments)]),
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
         try:
             main()
         except SystemExit as exit_:
             exited = int(exit_.code or 0)
-        out, err = capsys.readouterr()
-        assert exited == code, out + err
-        return out, err
-
-    return run
+    assert exited == code, out.getvalue() + err.getvalue()
+    return out.getvalue(), err.getvalue()
 
 
 def last_json(out: str) -> dict:
@@ -84,11 +78,10 @@ def test_train_names_its_run_first_and_its_model_last(trained: dict) -> None:
     assert 0 < trained["metrics"]["ndcg@10"] <= 1
 
 
-def test_evaluate_compares_model_and_baselines(command: Command, shop: Dataset, trained: dict) -> None:
-    out, _ = command(
+def test_evaluate_compares_model_and_baselines(home: Path, shop: Dataset, trained: dict) -> None:
+    out, _ = demandcast(
         "evaluate", "--data", shop.folder, "--model", "demand@champion", "--cutoff", CUTOFF, "--horizon-days", 14,
-        "--baselines", "all", "--json",
-    )  # fmt: skip
+        "--baselines", "all", "--json", home=home)  # fmt: skip
 
     report = last_json(out)
     assert report["model"] == trained["model"]
@@ -148,28 +141,30 @@ def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(home: Path, s
 
 
 def test_models_are_listed_promoted_rolled_back_exported_and_imported(
-    command: Command, trained: dict, tmp_path: Path
+    home: Path, trained: dict, tmp_path: Path
 ) -> None:
-    command("models", "export", trained["model"], "--format", "hf", "--out", tmp_path / "hf")
+    demandcast("models", "export", trained["model"], "--format", "hf", "--out", tmp_path / "hf", home=home)
     assert (tmp_path / "hf" / "model.safetensors").is_file()
-    shown = last_json(command("models", "show", "demand@champion", "--json")[0])
+    shown = last_json(demandcast("models", "show", "demand@champion", "--json", home=home)[0])
 
-    imported = last_json(command("models", "import", shown["checkpoint"], "--name", "demand", "--json")[0])
-    command("models", "promote", imported["model"])
-    listed = last_json(command("models", "list", "--json")[0])["models"]
-    back = last_json(command("models", "rollback", "demand", "--json")[0])
+    imported = last_json(
+        demandcast("models", "import", shown["checkpoint"], "--name", "demand", "--json", home=home)[0]
+    )
+    demandcast("models", "promote", imported["model"], home=home)
+    listed = last_json(demandcast("models", "list", "--json", home=home)[0])["models"]
+    back = last_json(demandcast("models", "rollback", "demand", "--json", home=home)[0])
 
     assert "champion" in next(each for each in listed if each["model"] == imported["model"])["aliases"]
     assert back["model"] == trained["model"]
 
 
 def test_a_pretrained_model_is_imported_fine_tuned_and_answers(
-    home: Path, command: Command, shop: Dataset, trained: dict, tmp_path: Path
+    home: Path, shop: Dataset, trained: dict, tmp_path: Path
 ) -> None:
-    command("models", "export", trained["model"], "--format", "hf", "--out", tmp_path / "hf")
-    base = last_json(command("models", "import", tmp_path / "hf", "--name", "base", "--json")[0])["model"]
+    demandcast("models", "export", trained["model"], "--format", "hf", "--out", tmp_path / "hf", home=home)
+    base = last_json(demandcast("models", "import", tmp_path / "hf", "--name", "base", "--json", home=home)[0])["model"]
     assert base == "base@1"
-    _, err = command("evaluate", "--data", shop.folder, "--model", base, code=2)
+    _, err = demandcast("evaluate", "--data", shop.folder, "--model", base, home=home, code=2)
     assert "knows no catalogue yet" in err
 
     arguments = ("--preset", "tiny", "--cutoff", CUTOFF, "--name", "tuned", "--set", "prompt=names")
@@ -177,7 +172,7 @@ def test_a_pretrained_model_is_imported_fine_tuned_and_answers(
 
     tuned = last_json(out)
     assert tuned["model"] == "tuned@1"
-    card = last_json(command("models", "show", "tuned", "--json")[0])["card"]
+    card = last_json(demandcast("models", "show", "tuned", "--json", home=home)[0])["card"]
     assert (card["settings"]["base"], card["settings"]["model"]["family"]) == ("base", "gpt_neox")
     assert tuned["metrics"]["ndcg@10"] > 0.4
 
@@ -233,26 +228,26 @@ def test_serve_says_when_it_is_ready_predict_asks_it_and_ctrl_c_ends_it(
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(
-    command: Command, trained: dict, shop: Dataset, arguments: tuple[str, ...], named: str
+    home: Path, trained: dict, shop: Dataset, arguments: tuple[str, ...], named: str
 ) -> None:
-    _, err = command(*(argument.replace("{shop}", str(shop.folder)) for argument in arguments), code=2)
+    _, err = demandcast(*(argument.replace("{shop}", str(shop.folder)) for argument in arguments), home=home, code=2)
 
     assert named in err
     assert len(err.strip().splitlines()) == 1
 
 
 def test_a_checkpoint_with_a_flipped_byte_is_neither_promoted_nor_served(
-    command: Command, trained: dict, tmp_path: Path
+    home: Path, trained: dict, tmp_path: Path
 ) -> None:
-    shown = last_json(command("models", "show", trained["model"], "--json")[0])
+    shown = last_json(demandcast("models", "show", trained["model"], "--json", home=home)[0])
     shutil.copytree(shown["checkpoint"], tmp_path / "copy")
-    imported = last_json(command("models", "import", tmp_path / "copy", "--name", "flipped", "--json")[0])
-    folder = last_json(command("models", "show", imported["model"], "--json")[0])["checkpoint"]
+    imported = last_json(demandcast("models", "import", tmp_path / "copy", "--name", "flipped", "--json", home=home)[0])
+    folder = last_json(demandcast("models", "show", imported["model"], "--json", home=home)[0])["checkpoint"]
     weights = Path(folder) / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
 
     for words in (("models", "promote", imported["model"]), ("serve", "--model", imported["model"])):
-        _, err = command(*words, code=2)
+        _, err = demandcast(*words, home=home, code=2)
         assert "model.safetensors is damaged" in err

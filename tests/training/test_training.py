@@ -87,7 +87,7 @@ def test_a_run_whose_driver_is_killed_frees_its_processors_also_beside_another_c
     prepared: Prepared, tmp_path: Path
 ) -> None:
     """What Ray Tune does to a trial that it stops early, while another command's Ray runs on the same machine."""
-    beside = "import ray, sys; ray.init(address='local', num_cpus=1, log_to_driver=False); print(); sys.stdin.read()"
+    beside = "import ray, sys; ray.init(address='local', num_cpus=1); print(flush=True); sys.stdin.read()"
     drive = ray.remote(num_cpus=0)(lambda: fit(prepared, "abandoned", tmp_path, processors=1))
     with subprocess.Popen([sys.executable, "-c", beside], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
