@@ -37,8 +37,8 @@ def tokens_of_a_step(step: int) -> np.ndarray:
 def demandcast() -> dict[str, float]:
     """Tokens per second of modeling.finetuning, and the share of the peak that it reaches."""
     sys.path.insert(0, str(ROOT))
+    from demand.packing import pack
     from demand.prompts import Prompt
-    from modeling.batch import Batch
     from modeling.finetuning import FineTuning, Schedule
     from modeling.model import DemandModel
     from modeling.parallel import initialize
@@ -63,7 +63,7 @@ def demandcast() -> dict[str, float]:
         rng = np.random.default_rng(step)
         prompts = [prompt(row, rng) for row in tokens_of_a_step(step)]
         groups = [prompts[first : first + MICROBATCH] for first in range(0, SEQUENCES, MICROBATCH)]
-        tuning.step([Batch.from_prompts(group) for group in groups], range(len(groups)))
+        tuning.step([pack(group) for group in groups], range(len(groups)))
     rate = STEPS * SEQUENCES * TOKENS / (time.perf_counter() - started)
     return {"tokens_per_second": rate, "peak_share": rate * operations_per_token() / matrix_peak()}
 

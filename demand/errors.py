@@ -21,6 +21,10 @@ class CheckpointError(DemandError):
     """A checkpoint is incomplete, damaged or of another version."""
 
 
+class TrainingError(DemandError):
+    """A training run ended for a reason that another attempt would meet again."""
+
+
 class ModelNotFoundError(DemandError):
     """No registered model goes by that name, alias or version."""
 

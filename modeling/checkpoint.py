@@ -15,7 +15,7 @@ Reading one never runs code from it, and every file is compared with the manifes
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ from modeling.calibration import Calibration
 from modeling.settings import ModelSettings
 
 MANIFEST = "manifest.json"
+WEIGHTS = "model.safetensors"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -55,16 +56,21 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}, partial / "model.safetensors")
-    (partial / "model.json").write_text(checkpoint.settings.model_dump_json(indent=2))
-    (partial / "prompt_format.json").write_text(checkpoint.prompt_format.model_dump_json(indent=2))
-    (partial / "vocabulary.json").write_text(checkpoint.vocabulary.to_json())
-    pq.write_table(checkpoint.catalogue.table, partial / "catalogue.parquet")
-    (partial / "calibration.json").write_text(checkpoint.calibration.model_dump_json(indent=2))
-    (partial / "card.json").write_text(json.dumps(checkpoint.card, indent=2))
+    save_file({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}, partial / WEIGHTS)
+    save_description(checkpoint, partial)
     write_manifest(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def save_description(checkpoint: Checkpoint, folder: Path) -> None:
+    """Writes all but the weights into an existing folder."""
+    (folder / "model.json").write_text(checkpoint.settings.model_dump_json(indent=2))
+    (folder / "prompt_format.json").write_text(checkpoint.prompt_format.model_dump_json(indent=2))
+    (folder / "vocabulary.json").write_text(checkpoint.vocabulary.to_json())
+    pq.write_table(checkpoint.catalogue.table, folder / "catalogue.parquet")
+    (folder / "calibration.json").write_text(checkpoint.calibration.model_dump_json(indent=2))
+    (folder / "card.json").write_text(json.dumps(checkpoint.card, indent=2))
 
 
 def load_checkpoint(folder: Path | str) -> Checkpoint:
@@ -75,44 +81,55 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
     """
     folder = Path(folder)
     verify_manifest(folder)
-    vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text())
+    try:
+        return replace(load_description(folder), weights=load_file(folder / WEIGHTS))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder}: {error}") from None
+
+
+def load_description(folder: Path) -> Checkpoint:
+    """Reads all but the weights of a folder that was checked.
+
+    Raises:
+        CheckpointError: a file is missing, or its content does not fit this version.
+    """
     try:
         return Checkpoint(
             settings=_read(folder / "model.json", ModelSettings),
             prompt_format=_read(folder / "prompt_format.json", PromptFormat),
-            vocabulary=vocabulary,
+            vocabulary=Vocabulary.from_json((folder / "vocabulary.json").read_text()),
             catalogue=Catalogue(pq.read_table(folder / "catalogue.parquet")),
-            weights=load_file(folder / "model.safetensors"),
+            weights={},
             calibration=_read(folder / "calibration.json", Calibration),
             card=json.loads((folder / "card.json").read_text()),
         )
-    except (pa.ArrowException, SafetensorError, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: {error}") from None
 
 
-def write_manifest(folder: Path) -> None:
+def write_manifest(folder: Path, name: str = MANIFEST) -> None:
     """Records the hash of every file that is in the folder now."""
-    files = [file for file in sorted(folder.iterdir()) if file.name != MANIFEST]
+    files = [file for file in sorted(folder.iterdir()) if file.name != name]
     hashes = {file.name: _sha256(file) for file in files}
-    (folder / MANIFEST).write_text(json.dumps(hashes, indent=2))
+    (folder / name).write_text(json.dumps(hashes, indent=2))
 
 
-def verify_manifest(folder: Path) -> None:
+def verify_manifest(folder: Path, name: str = MANIFEST) -> None:
     """Compares every file that the manifest names.
 
     Raises:
         CheckpointError: there is no manifest, or a file is missing or altered.
     """
     try:
-        hashes = json.loads((folder / MANIFEST).read_text())
+        hashes = json.loads((folder / name).read_text())
     except (OSError, ValueError):
-        raise CheckpointError(f"{folder} is not a checkpoint folder (no readable {MANIFEST})") from None
-    for name, expected in hashes.items():
-        file = folder / name
+        raise CheckpointError(f"{folder} is not a checkpoint folder (no readable {name})") from None
+    for each, expected in hashes.items():
+        file = folder / each
         if not file.is_file():
-            raise CheckpointError(f"{folder}: {name} is missing")
+            raise CheckpointError(f"{folder}: {each} is missing")
         if _sha256(file) != expected:
-            raise CheckpointError(f"{folder}: {name} is damaged (its hash differs from the manifest's)")
+            raise CheckpointError(f"{folder}: {each} is damaged (its hash differs from the manifest's)")
 
 
 def _sha256(file: Path) -> str:

@@ -1,21 +1,27 @@
 """One optimisation step after another, with Megatron-core's own data parallelism, optimizer and schedule."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
-from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer import OptimizerConfig
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 from megatron.core.pipeline_parallel.schedules import get_forward_backward_func
+from megatron.core.transformer.module import Float16Module
 from torch import Tensor
 
 from modeling.batch import Batch
 from modeling.head import order_loss
+from modeling.layout import LayoutSettings
 from modeling.model import DemandModel
-from modeling.parallel import device, fast_forward
+from modeling.optimizer import allocate_moments, build_optimizer, sound_step
+from modeling.parallel import answers, device, fast_forward
+from modeling.shards import NAMED
 
 FINAL_RATE = 0.05
 """The learning rate at the end, as a share of its peak."""
@@ -23,32 +29,47 @@ FINAL_RATE = 0.05
 
 @dataclass(frozen=True)
 class Schedule:
-    """How fast and how long to learn."""
+    """How fast and how long to learn; a gradient longer than `max_gradient_norm` is not learned from."""
 
     learning_rate: float
     warmup_steps: int
     total_steps: int
     weight_decay: float
     clip: float
+    max_gradient_norm: float = 1_000.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step's outcome over all workers: loss per target item, how many items and tokens, norm before clipping."""
+    """One step's outcome over all workers: loss per target item, how many items and tokens, norm before clipping.
+
+    A step that was skipped changed no weight: its gradient was too long, or no number.
+    """
 
     loss: float
     targets: int
     tokens: int
     gradient_norm: float
+    skipped: bool = False
 
 
 class FineTuning:
-    """A model in training. Every process of the group holds one and calls `step` equally often."""
+    """A model in training. Every process of the group holds its part of one and calls `step` equally often."""
 
-    def __init__(self, model: DemandModel, schedule: Schedule) -> None:
+    def __init__(self, model: DemandModel, schedule: Schedule, layout: LayoutSettings | None = None) -> None:
+        layout = layout or LayoutSettings()
+        mixed = layout.precision != "fp32"
         self.model = model.to(device())
-        self._parallel = DistributedDataParallel(model.config, DistributedDataParallelConfig(), model)
-        self._optimizer = get_megatron_optimizer(
+        self._max_gradient_norm = schedule.max_gradient_norm
+        self._tokens_multiple = layout.tensor if layout.sequence_parallel else 1
+        self._parallel = DistributedDataParallel(
+            model.config,
+            DistributedDataParallelConfig(
+                use_distributed_optimizer=layout.distributed_optimizer, grad_reduce_in_fp32=True
+            ),
+            Float16Module(model.config, model) if mixed else model,
+        )
+        self._optimizer = build_optimizer(
             OptimizerConfig(
                 optimizer="adam",
                 lr=schedule.learning_rate,
@@ -56,8 +77,10 @@ class FineTuning:
                 weight_decay=schedule.weight_decay,
                 adam_beta2=0.95,
                 clip_grad=schedule.clip,
+                bf16=mixed,
+                use_distributed_optimizer=layout.distributed_optimizer,
             ),
-            [self._parallel],
+            self._parallel,
         )
         self._rates = OptimizerParamScheduler(
             self._optimizer,
@@ -76,56 +99,81 @@ class FineTuning:
         model.config.grad_scale_func = self._optimizer.scale_loss
         model.config.no_sync_func = self._parallel.no_sync
 
-    def step(self, microbatches: Sequence[Batch], seeds: Sequence[int]) -> Step:
+    def step(self, microbatches: Sequence[Mapping[str, np.ndarray]], seeds: Sequence[int]) -> Step:
         """Learns from one global batch, of which this process has some microbatches.
 
         Args:
+            microbatches: each as `pack` returns it; the same for all processes that hold one copy of the model.
             seeds: one for each microbatch. They alone decide what dropout drops, so that a global batch gives the same
                 loss however many workers share it, and a resumed run goes on as if it had not stopped.
         """
-        self.model.train()
+        self._parallel.train()
         self._parallel.zero_grad_buffer()
         self._optimizer.zero_grad()
         self._rates.step(1)
-        losses = get_forward_backward_func()(
-            forward_step_func=_forward,
-            data_iterator=iter(zip(microbatches, seeds, strict=True)),
-            model=[self._parallel],
-            num_microbatches=len(microbatches),
-            seq_length=1,  # shapes matter to pipeline stages only
-            micro_batch_size=1,
-            forward_only=False,
-        )
-        _, gradient_norm, _ = self._optimizer.step()
-        tokens = sum(len(batch.tokens_T) for batch in microbatches)
-        totals = torch.tensor(
-            [sum(float(each["loss"]) for each in losses), sum(each["targets"] for each in losses), tokens],
-            dtype=torch.float64,
-            device=device(),
-        )
+        batches = [Batch.from_arrays(arrays, self._tokens_multiple) for arrays in microbatches]
+        losses = self._run(zip(batches, seeds, strict=True), len(batches), forward_only=False)
+        norm, stepped = sound_step(self._optimizer, self._max_gradient_norm)
+        totals = torch.zeros(3, dtype=torch.float64, device=device())
+        if answers():
+            totals[0] = sum(float(loss) for loss in losses)
+            totals[1] = sum(len(batch.targets_Y) for batch in batches)
+            totals[2] = sum(len(arrays["tokens"]) for arrays in microbatches)
         dist.all_reduce(totals)
         loss, targets, tokens = totals.tolist()
-        return Step(loss / max(targets, 1), int(targets), int(tokens), float(gradient_norm or 0.0))
+        return Step(loss / max(targets, 1), int(targets), int(tokens), norm, skipped=not stepped)
 
-    def state(self) -> dict[str, Any]:
-        """All that a later process needs, beside the weights, to go on as if nothing had happened."""
-        return {"optimizer": self._optimizer.state_dict(), "rates": self._rates.state_dict()}
+    @torch.no_grad()
+    def shares(self, microbatches: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
+        """The distributions at each microbatch's queries, (R, V), on the processes that `answers` names; else none."""
+        self._parallel.eval()
+        batches = [Batch.from_arrays(arrays, self._tokens_multiple) for arrays in microbatches]
+        if not batches:
+            return []
+        found = self._run(zip(batches, [0] * len(batches), strict=True), len(batches), forward_only=True)
+        return [shares.numpy() for shares in found] if answers() else []
+
+    def _run(self, data: Iterable[tuple[Batch, int]], count: int, forward_only: bool) -> list[Tensor]:
+        """Megatron's schedule over microbatches: their losses, or without a backward pass their distributions."""
+        found: list[Tensor] = get_forward_backward_func()(
+            forward_step_func=_forward,
+            data_iterator=iter(data),
+            model=[self._parallel],
+            num_microbatches=count,
+            seq_length=1,  # shapes travel with what a pipeline stage sends
+            micro_batch_size=1,
+            forward_only=forward_only,
+            collect_non_loss_data=forward_only,
+        )
+        return found
+
+    def sharded_state(self, is_loading: bool = False) -> dict[str, Any]:
+        """All that a later run in any layout needs to go on as if nothing had happened, as Megatron describes it."""
+        if is_loading:
+            allocate_moments(self._optimizer)
+        model = self.model.sharded_state_dict(metadata=dict(NAMED))
+        optimizer = self._optimizer.sharded_state_dict(model, is_loading=is_loading, metadata=dict(NAMED))
+        return {"model": model, "optimizer": optimizer, "rates": self._rates.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`, after the model's weights were loaded."""
+        """The inverse of `sharded_state`, whose tensors were filled."""
+        self.model.load_state_dict(state["model"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
         self._rates.load_state_dict(state["rates"])
 
 
-def _forward(data: Iterator[tuple[Batch, int]], model: Callable[[Batch], Tensor]) -> tuple[Tensor, Callable[..., Any]]:
+def _forward(data: Iterator[tuple[Batch, int]], model: Any) -> tuple[Tensor, Callable[..., Any]]:
     """Megatron's forward step: the output, and the function that makes a loss of it."""
     batch, seed = next(data)
     torch.manual_seed(seed)
     with fast_forward():
-        loss = order_loss(model(batch), batch)
+        output = model(batch, only_targets=model.training)
+        if model.training and parallel_state.is_pipeline_last_stage():
+            output = order_loss(output)
 
-    def loss_of(loss: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        targets = torch.tensor(len(batch.targets_Y), dtype=torch.int, device=device())
-        return loss, targets, {"loss": loss.detach(), "targets": len(batch.targets_Y)}
+    def loss_of(output: Tensor, non_loss_data: bool = False) -> Any:
+        if non_loss_data:
+            return output.float().cpu()
+        return output, torch.tensor(len(batch.targets_Y), dtype=torch.int, device=device()), output.detach()
 
-    return loss, loss_of
+    return output, loss_of

@@ -5,11 +5,14 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
+
+from modeling.layout import LayoutSettings
 
 ON_GPU = torch.cuda.is_available()
 
 
-def initialize(seed: int = 0) -> None:
+def initialize(seed: int = 0, layout: LayoutSettings | None = None) -> None:
     """Readies Megatron-core in this process: process group, parallel state, random states.
 
     A process group that exists (made by Ray Train) is used; otherwise this process works alone. Calling it again only
@@ -25,8 +28,9 @@ def initialize(seed: int = 0) -> None:
         redirect_cuda_to_cpu()
     from megatron.core import parallel_state, tensor_parallel
 
+    layout = layout or LayoutSettings()
     if not parallel_state.model_parallel_is_initialized():
-        parallel_state.initialize_model_parallel()
+        parallel_state.initialize_model_parallel(layout.tensor, layout.pipeline, context_parallel_size=layout.context)
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed, force_reset_rng=True)
 
@@ -34,6 +38,31 @@ def initialize(seed: int = 0) -> None:
 def device() -> torch.device:
     """Where this process computes."""
     return torch.device("cuda", torch.cuda.current_device()) if ON_GPU else torch.device("cpu")
+
+
+def share() -> tuple[int, int]:
+    """Which copy of the model this process belongs to, and how many copies share the data."""
+    from megatron.core import parallel_state
+
+    return parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
+
+
+def answers() -> bool:
+    """Whether this process speaks for its copy of the model: the first that holds the last stage."""
+    from megatron.core import parallel_state
+
+    first: bool = parallel_state.get_tensor_model_parallel_rank() == 0
+    return first and parallel_state.is_pipeline_last_stage()
+
+
+def highest_of_tensor_group(values: Tensor) -> Tensor:
+    """The elementwise maximum over the processes that share each layer. Nothing flows back through it."""
+    from megatron.core import parallel_state
+
+    group = parallel_state.get_tensor_model_parallel_group()
+    if group.size() > 1:
+        dist.all_reduce(values, dist.ReduceOp.MAX, group=group)
+    return values
 
 
 def fast_forward() -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from modeling.batch import Batch
 from modeling.checkpoint import Checkpoint, load_checkpoint
 from modeling.model import DemandModel
 from modeling.parallel import device, fast_forward, initialize
+from modeling.shards import load_weights
 
 TOKENS_PER_PASS = 16_384
 
@@ -56,10 +57,7 @@ class Predictor:
         self.catalogue = checkpoint.catalogue
         self.renderer = Renderer(checkpoint.prompt_format, checkpoint.vocabulary, checkpoint.catalogue)
         self.model = DemandModel(checkpoint.settings, len(checkpoint.vocabulary), len(checkpoint.catalogue))
-        try:
-            self.model.load_state_dict(checkpoint.weights)
-        except RuntimeError as error:
-            raise CheckpointError(f"the weights do not fit the model's settings: {error}") from None
+        load_weights(self.model, checkpoint.weights)
         self.model.to(device()).eval()
 
     @classmethod

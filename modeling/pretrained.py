@@ -21,6 +21,7 @@ from modeling.families import DECODERS, LANGUAGE_HEAD, Decoder
 from modeling.model import WORDS, DemandModel
 from modeling.parallel import initialize
 from modeling.settings import ModelSettings
+from modeling.shards import whole_weights
 
 PROMPT_FORMAT = "narrative"
 """What a model that knows plain text reads best."""
@@ -118,7 +119,7 @@ def _initial_weights(settings: ModelSettings, vocabulary: Vocabulary) -> dict[st
     with torch.no_grad():
         model.head.vocabulary_query.weight.copy_(torch.eye(settings.hidden))
         model.head.vocabulary_query.bias.zero_()
-    return {name: tensor for name, tensor in model.state_dict().items() if tensor is not None}
+    return whole_weights(model)
 
 
 def _empty_catalogue() -> Catalogue:

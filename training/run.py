@@ -18,12 +18,14 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from demand.catalogue import Catalogue
 from demand.dataset import Dataset
-from demand.errors import DataError, SettingsError
+from demand.errors import DataError, SettingsError, TrainingError
 from demand.moments import DAY, iso, moment
 from demand.prompts import Renderer, profile_text
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import load_checkpoint, save_checkpoint
+from modeling.layout import impossible, usable
 from modeling.predictor import Predictor
+from modeling.snapshot import checkpoint_of
 from training.calibration import calibrate
 from training.examples import Examples, training_packs, validation_packs
 from training.settings import Settings
@@ -79,14 +81,10 @@ def prepare(plan: Plan) -> Prepared:
 
     Raises:
         DataError: the folder is no dataset or holds too little before the cutoff.
-        SettingsError: the number of workers does not divide the global batch.
+        SettingsError: the workers cannot share the run in its layout.
     """
     training = plan.settings.training
-    if training.microbatches % plan.workers:
-        raise SettingsError(
-            f"training.microbatches {training.microbatches} cannot be shared by {plan.workers} workers: "
-            f"choose a multiple, e.g. --set training.microbatches={plan.workers * training.microbatches}"
-        )
+    check_layout(plan.settings, plan.workers, has_gpus(plan.workers))
     dataset = Dataset.open(plan.data)
     customers = draw(dataset.customer_ids, plan.customers, training.seed)
     catalogue = Catalogue.from_dataset(dataset, before=plan.training_end)
@@ -116,6 +114,31 @@ def prepare(plan: Plan) -> Prepared:
     return Prepared(plan, job, packs, validation)
 
 
+def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
+    """Raises SettingsError, which says why, where workers cannot share a run in its layout."""
+    layout, training = settings.layout, settings.training
+    for problem in impossible(layout, settings.model, workers, on_gpu):
+        raise SettingsError(problem)
+    copies = workers // layout.model_parallel
+    if training.microbatches % copies:
+        raise SettingsError(
+            f"training.microbatches {training.microbatches} cannot be shared by {workers} workers"
+            + (f" with {copies} copies of the model" if copies < workers else "")
+            + f": choose a multiple, e.g. --set training.microbatches={copies * training.microbatches}"
+        )
+    fewest = training.min_workers or workers
+    if fewest > workers or usable(layout, fewest, training.microbatches) != fewest:
+        raise SettingsError(
+            f"training.min_workers {fewest} must be at most the {workers} workers, and a number of them that "
+            f"layout and training.microbatches {training.microbatches} allow"
+        )
+
+
+def has_gpus(workers: int) -> bool:
+    """Whether the cluster has a GPU for every worker."""
+    return bool(ray.cluster_resources().get("GPU", 0) >= workers)
+
+
 def draw(customers: Sequence[str], count: int | None, seed: int) -> list[str]:
     """A random sample of customers, sorted; all of them where fewer are there."""
     if count is None or count >= len(customers):
@@ -138,20 +161,22 @@ def fit(
         board: where progress is posted.
 
     Raises:
+        TrainingError: it came to nothing, and would again.
         ray.train.TrainingFailedError: the workers failed more often than training.max_failures allows.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
     plan = prepared.plan
-    cluster = ray.cluster_resources()
-    on_gpu = cluster.get("GPU", 0) >= plan.workers
+    gpu, fewest = has_gpus(plan.workers), plan.settings.training.min_workers
     if processors is None:
-        processors = 1 if on_gpu else max(int(cluster.get("CPU", 1)) // plan.workers, 1)
+        processors = 1 if gpu else max(int(ray.cluster_resources().get("CPU", 1)) // plan.workers, 1)
     trainer = TorchTrainer(
-        train_worker,
+        train_worker,  # type: ignore[arg-type]  # returns why it ended early
         train_loop_config={"job": replace(prepared.job, threads=max(int(processors), 1), board=board)},
-        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=plan.workers, use_gpu=on_gpu, resources_per_worker={"CPU": processors, "GPU": int(on_gpu)}
+            num_workers=(fewest, plan.workers) if fewest else plan.workers,  # type: ignore[arg-type]
+            use_gpu=gpu,
+            resources_per_worker={"CPU": processors, "GPU": int(gpu)},
         ),
         run_config=RunConfig(
             name=name,
@@ -167,12 +192,15 @@ def fit(
         ),
     )
     try:
-        return trainer.fit()
+        result = trainer.fit()
     except (SystemExit, ray.exceptions.ActorDiedError) as error:
         # Ray Train answers Ctrl-C by ending its controller, which reaches the caller in one of these two forms.
         if isinstance(error, SystemExit) or "exit_actor" in str(error) or "INTENDED" in str(error):
             raise KeyboardInterrupt from None
         raise
+    if reason := result.return_value:  # type: ignore[attr-defined]
+        raise TrainingError(str(reason))
+    return result
 
 
 def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:
@@ -182,13 +210,13 @@ def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:
 
 
 def finish(plan: Plan, run: str, checkpoint: Path, metrics: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Calibrates a trained checkpoint on the validation period and writes the model folder `out`.
+    """Makes a snapshot a checkpoint, calibrates it on the validation period and writes the model folder `out`.
 
     Returns:
         The model's card.
     """
     dataset = Dataset.open(plan.data)
-    trained = load_checkpoint(checkpoint)
+    trained = checkpoint_of(checkpoint)
     customers = draw(dataset.customer_ids, plan.customers, plan.settings.training.seed)
     calibration = calibrate(Predictor(trained), dataset, customers, plan.training_end, VALIDATION_DAYS)
     card = {

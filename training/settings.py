@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from demand.errors import SettingsError
 from demand.formats import PromptFormat, prompt_format
+from modeling.layout import LayoutSettings
 from modeling.settings import ModelSettings
 
 
@@ -24,6 +25,9 @@ class TrainingSettings(BaseModel):
         validation_customers: how many customers are asked at each report; the same ones each time.
         clip: largest norm of the gradient.
         max_failures: how often a run goes on from its last checkpoint after a worker died.
+        min_workers: fewest workers to go on with where others cannot come back; by default none may be missing.
+        max_gradient_norm: a step whose gradient is longer, or no number, changes nothing and is counted.
+        max_skipped: so many such steps in a row end the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,11 +42,14 @@ class TrainingSettings(BaseModel):
     reports_per_epoch: int = Field(default=1, ge=1, le=1_000)
     validation_customers: int = Field(default=500, ge=1)
     max_failures: int = Field(default=2, ge=0, le=100)
+    min_workers: int | None = Field(default=None, ge=1)
+    max_gradient_norm: float = Field(default=1_000.0, gt=0)
+    max_skipped: int = Field(default=5, ge=1)
     seed: int = Field(default=0, ge=0)
 
 
 class Settings(BaseModel):
-    """A whole run: model, prompt format, training.
+    """A whole run: model, prompt format, training, and how it is spread over workers.
 
     `base` names a registered pretrained model to start from, whose shape then takes the place of `model`. `prompt` may
     be a format's name, or a mapping of its fields with `name` naming the format that they vary.
@@ -54,6 +61,7 @@ class Settings(BaseModel):
     model: ModelSettings = ModelSettings()
     prompt: PromptFormat = prompt_format("compact")
     training: TrainingSettings = TrainingSettings()
+    layout: LayoutSettings = LayoutSettings()
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -120,5 +128,6 @@ def setting_names() -> list[str]:
         "model": ModelSettings,
         "prompt": PromptFormat,
         "training": TrainingSettings,
+        "layout": LayoutSettings,
     }
     return ["base"] + [f"{section}.{name}" for section, model in sections.items() for name in model.model_fields]

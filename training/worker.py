@@ -19,12 +19,13 @@ from demand.catalogue import Catalogue
 from demand.metrics import ranking_metrics, top_k
 from demand.packing import COLUMNS
 from demand.vocabulary import Vocabulary
-from modeling.batch import Batch
-from modeling.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_manifest
+from modeling.checkpoint import Checkpoint, load_checkpoint
 from modeling.finetuning import FineTuning, Schedule, Step
-from modeling.model import DemandModel, adopt, initialize_from_catalogue
-from modeling.parallel import device, fast_forward, initialize
-from modeling.state import load_state, save_state
+from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.parallel import device, initialize, share
+from modeling.shards import load_weights
+from modeling.snapshot import load_snapshot, save_snapshot
+from training.crew import Member, crew
 from training.progress import Pace
 from training.settings import Settings
 
@@ -54,59 +55,81 @@ class Job:
     board: ActorHandle[Any] | None = None
 
 
-def train_worker(config: dict[str, Any]) -> None:
-    """Ray Train's train_loop_per_worker; `config` holds a Job under "job"."""
+def train_worker(config: dict[str, Any]) -> str | None:
+    """Ray Train's train_loop_per_worker; `config` holds a Job under "job".
+
+    Returns:
+        Why the run ended early, where another attempt would end the same way.
+    """
     job: Job = config["job"]
     if job.threads:
         torch.set_num_threads(job.threads)
-    Worker(job).run()
+    settings = job.settings
+    with crew(settings.layout, settings.training.microbatches) as member:
+        if member.works:
+            return Worker(job, member).run()
+        member.attend()
+    return None
 
 
 class Worker:
     """One process of a run."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.settings = job.settings.training
-        context = ray.train.get_context()
-        self.rank, self.workers = context.get_world_rank(), context.get_world_size()
-        initialize(self.settings.seed)
+    def __init__(self, job: Job, member: Member) -> None:
+        self.job, self.member = job, member
+        self.settings, layout = job.settings.training, job.settings.layout
+        initialize(self.settings.seed, layout)
+        self.copy, self.copies = share()
         self.vocabulary, self.catalogue = Vocabulary.from_json(job.vocabulary), Catalogue(job.items)
-        model = DemandModel(job.settings.model, len(self.vocabulary), len(self.catalogue))
+        model = DemandModel(job.settings.model, len(self.vocabulary), len(self.catalogue), layout)
         resumed = ray.train.get_checkpoint()
         if job.base and not resumed:
-            adopt(model, load_checkpoint(job.base).weights)
+            load_weights(model, load_checkpoint(job.base).weights, new=True)
         initialize_from_catalogue(model, self.vocabulary, self.catalogue)
-        self.validation = [
-            _arrays(rows, 0) for rows in islice(self._rows("validation", 1), self.rank, None, self.workers)
-        ]
+        validation = enumerate(self._rows("validation", 1))
+        self.validation = [_arrays(rows, 0) for place, rows in validation if place % self.copies == self.copy]
+        self.tuning = FineTuning(model, self._schedule(), layout)
         self.losses: list[float] = []
-        self.posted = 0.0
+        self.skipped: list[int] = []
         if resumed:
             with resumed.as_directory() as folder:
-                model.load_state_dict(load_checkpoint(folder).weights)
-                state = load_state(Path(folder), "resume")
-            self.losses = state.pop("losses")
-        self.tuning = FineTuning(model, self._schedule())
-        if resumed:
-            self.tuning.load_state(state)
+                extra = load_snapshot(self.tuning, Path(folder))
+            self.losses, self.skipped = extra["losses"], extra["skipped"]
+        self.posted = 0.0
 
-    def run(self) -> None:
-        """Trains from where the last checkpoint left off to the end."""
+    def run(self) -> str | None:
+        """Trains from where the last checkpoint left off to the end; returns why it ended before that."""
         steps = self.job.total_steps
         every = max(steps // (self.settings.epochs * self.settings.reports_per_epoch), 1)
         pace = Pace(len(self.losses), steps)
         for number, rows in islice(enumerate(self._rows("train", self.settings.microbatches)), len(self.losses), steps):
             outcome = self._step(number, rows)
             self.losses.append(outcome.loss)
+            if outcome.skipped:
+                self.skipped.append(number)
+                if reason := self._stuck():
+                    return reason
             pace.advance(outcome.tokens)
             self._post(pace, outcome.loss)
             if (pace.done % every == 0 and steps - pace.done >= every) or pace.done == steps:
-                self._report(pace, float(np.mean(self.losses[-every:])))
+                self._report(pace, float(np.nanmean(self.losses[-every:])))
+        return None
+
+    def _stuck(self) -> str | None:
+        """Where too many steps in a row were skipped: which, and where their data is."""
+        number, rows = len(self.losses) - 1, self.settings.microbatches
+        in_a_row = self.skipped[-self.settings.max_skipped :]
+        if in_a_row != list(range(number - self.settings.max_skipped + 1, number + 1)):
+            return None
+        return (
+            f"steps {in_a_row[0] + 1} to {number + 1} had gradients that are no numbers or longer than "
+            f"{self.settings.max_gradient_norm:g}; the last one's data are rows {number * rows} to "
+            f"{(number + 1) * rows - 1} of the rendered microbatches. Try a lower training.learning_rate"
+        )
 
     def _post(self, pace: Pace, loss: float) -> None:
         """Tells whoever watches, now and then."""
-        if not self.job.board or self.rank:
+        if not self.job.board or self.member.rank:
             return
         if time.monotonic() - self.posted > PROGRESS_SECONDS or pace.done == pace.steps:
             self.posted = time.monotonic()
@@ -121,10 +144,9 @@ class Worker:
             )
 
     def _step(self, number: int, rows: pa.Table) -> Step:
-        mine = range(self.rank, self.settings.microbatches, self.workers)
-        batches = [Batch.from_arrays(_arrays(rows, row)) for row in mine]
+        mine = range(self.copy, self.settings.microbatches, self.copies)
         base = (self.settings.seed * 1_000_003 + number) * self.settings.microbatches
-        return self.tuning.step(batches, [base + row for row in mine])
+        return self.tuning.step([_arrays(rows, row) for row in mine], [base + row for row in mine])
 
     def _report(self, pace: Pace, loss: float) -> None:
         metrics = {
@@ -132,35 +154,25 @@ class Worker:
             "steps": pace.steps,
             "epoch": pace.done / pace.steps * self.settings.epochs,
             "loss": loss,
+            "skipped_steps": len(self.skipped),
             "tokens_per_second": pace.tokens_per_second,
             **self._validate(),
         }
         with tempfile.TemporaryDirectory() as scratch:
-            checkpoint = None
-            if self.rank == 0:
-                folder = Path(scratch) / "checkpoint"
-                self._save(folder, metrics)
-                checkpoint = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report(metrics, checkpoint=checkpoint)
+            folder = Path(scratch) / "snapshot"
+            extra = {"losses": self.losses, "skipped": self.skipped}
+            save_snapshot(self.tuning, self._description(metrics), extra, folder)
+            self.member.report(metrics, folder)
 
-    def _save(self, folder: Path, metrics: dict[str, Any]) -> None:
-        weights = {name: tensor.cpu() for name, tensor in self.tuning.model.state_dict().items() if tensor is not None}
+    def _description(self, metrics: dict[str, Any]) -> Checkpoint:
         settings = self.job.settings
         card = {"metrics": metrics, "settings": settings.model_dump(mode="json")}
-        save_checkpoint(
-            Checkpoint(settings.model, settings.prompt, self.vocabulary, self.catalogue, weights, card=card), folder
-        )
-        save_state({**self.tuning.state(), "losses": self.losses}, folder, "resume")
-        write_manifest(folder)
+        return Checkpoint(settings.model, settings.prompt, self.vocabulary, self.catalogue, {}, card=card)
 
-    @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """Ranking metrics of the next order in the validation period, over the rows of all workers."""
-        self.tuning.model.eval()
         totals: dict[str, float] = {}
-        for arrays in self.validation:
-            with fast_forward():
-                shares = self.tuning.model(Batch.from_arrays(arrays)).float().cpu().numpy()
+        for arrays, shares in zip(self.validation, self.tuning.shares(self.validation), strict=False):
             truths = np.split(arrays["targets"], np.cumsum(arrays["target_counts"])[:-1])
             for name, value in ranking_metrics(top_k(shares, 20), truths).items():
                 totals[name] = totals.get(name, 0.0) + value * len(truths)
@@ -183,6 +195,7 @@ class Worker:
             total_steps=steps,
             weight_decay=settings.weight_decay,
             clip=settings.clip,
+            max_gradient_norm=settings.max_gradient_norm,
         )
 
 

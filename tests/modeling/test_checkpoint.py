@@ -21,6 +21,7 @@ from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
 from modeling.predictor import Predictor, Question
 from modeling.settings import ModelSettings
+from modeling.shards import whole_weights
 from modeling.state import load_state, save_state
 from tests.conftest import CUTOFF
 
@@ -33,7 +34,7 @@ def checkpoint(catalogue: Catalogue, vocabulary: Vocabulary) -> Checkpoint:
     initialize(seed=3)
     model = DemandModel(SETTINGS, len(vocabulary), len(catalogue))
     initialize_from_catalogue(model, vocabulary, catalogue)
-    weights = {name: tensor for name, tensor in model.state_dict().items() if tensor is not None}
+    weights = whole_weights(model)
     curve = Curve(slope=0.9, level=0.5)
     calibration = Calibration(next_order=curve, horizon=Curve(slope=0.9, level=0.5, span=0.2))
     return Checkpoint(SETTINGS, prompt_format("profile"), vocabulary, catalogue, weights, calibration, {"run": "r"})

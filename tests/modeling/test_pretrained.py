@@ -25,8 +25,9 @@ from demand.errors import CheckpointError
 from demand.vocabulary import CONTROL, Vocabulary
 from modeling.checkpoint import load_checkpoint, save_checkpoint
 from modeling.export import export_hf
-from modeling.model import DemandModel, adopt, initialize_from_catalogue
+from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.pretrained import import_hf
+from modeling.shards import load_weights, whole_weights
 from tests.conftest import plain_text
 
 ROWS = 320
@@ -79,7 +80,7 @@ def test_logits_equal_transformers(name: str, tmp_path: Path) -> None:
     base = load_checkpoint(tmp_path / "base")
 
     model = DemandModel(base.settings, len(base.vocabulary), 0).eval()
-    model.load_state_dict(base.weights)
+    load_weights(model, base.weights)
     tokens = np.random.default_rng(0).integers(0, ROWS, 40)
     with torch.no_grad():
         ours = model.next_token_logits(plain_text(tokens))[:, :ROWS]
@@ -96,12 +97,11 @@ def test_what_came_in_goes_out_with_equal_logits_and_the_catalogues_tokens(
     base = import_hf(str(tmp_path / "hf"))
     vocabulary = Vocabulary(base.vocabulary.tokenizer, len(catalogue), base.vocabulary.first_control)
     model = DemandModel(base.settings, len(vocabulary), len(catalogue)).eval()
-    adopt(model, base.weights)
+    load_weights(model, base.weights, new=True)
     initialize_from_catalogue(model, vocabulary, catalogue)
-    weights = {key: tensor for key, tensor in model.state_dict().items() if tensor is not None}
 
     export_hf(
-        type(base)(base.settings, base.prompt_format, vocabulary, catalogue, weights, base.calibration),
+        type(base)(base.settings, base.prompt_format, vocabulary, catalogue, whole_weights(model), base.calibration),
         tmp_path / "out",
     )
 
@@ -120,7 +120,7 @@ def test_an_item_token_starts_from_its_names_tokens(catalogue: Catalogue, tmp_pa
     base = import_hf(str(write_pretrained(CONFIGS["llama"], tmp_path / "hf")))
     vocabulary = Vocabulary(base.vocabulary.tokenizer, len(catalogue), base.vocabulary.first_control)
     model = DemandModel(base.settings, len(vocabulary), len(catalogue))
-    adopt(model, base.weights)
+    load_weights(model, base.weights, new=True)
     before = model.item_embeddings_VD[0].detach().clone()
 
     initialize_from_catalogue(model, vocabulary, catalogue)

@@ -134,7 +134,7 @@ def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(home: Path, s
 
     def curve(name: str) -> list[float]:
         last = max((home / "runs" / name).glob("checkpoint_*/"), key=lambda each: each.name)
-        return load_state(last, "resume")["losses"]
+        return load_state(last, "plain")["extra"]["losses"]
 
     undisturbed = curve(last_json(out)["run"])
     assert curve(run) == pytest.approx(undisturbed, abs=1e-5)

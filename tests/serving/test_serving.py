@@ -21,6 +21,7 @@ from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
 from modeling.predictor import Predictor, Question
 from modeling.settings import ModelSettings
+from modeling.shards import whole_weights
 from serving.application import Served, running
 from serving.schemas import CustomerRecord
 from tests.conftest import CUTOFF
@@ -35,7 +36,7 @@ def model_folder(catalogue: Catalogue, vocabulary: Vocabulary, tmp_path_factory:
     settings = ModelSettings(layers=1, hidden=32, heads=2, ffn=64)
     model = DemandModel(settings, len(vocabulary), len(catalogue))
     initialize_from_catalogue(model, vocabulary, catalogue)
-    weights = {name: tensor for name, tensor in model.state_dict().items() if tensor is not None}
+    weights = whole_weights(model)
     calibration = Calibration(next_order=Curve(slope=0.9, level=0.5), horizon=Curve(slope=0.9, level=0.5, span=0.2))
     folder = tmp_path_factory.mktemp("serving") / "model"
     save_checkpoint(

@@ -12,13 +12,14 @@ from demand.catalogue import Catalogue
 from demand.dataset import Dataset
 from demand.formats import prompt_format
 from demand.moments import moment
+from demand.packing import pack
 from demand.prompts import Renderer
 from demand.vocabulary import Vocabulary
-from modeling.batch import Batch
 from modeling.checkpoint import Checkpoint
 from modeling.finetuning import FineTuning, Schedule
-from modeling.model import DemandModel, adopt, initialize_from_catalogue
+from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.pretrained import import_pretrained
+from modeling.shards import load_weights
 from tests.conftest import CUTOFF, plain_text
 
 PROMPT = "At the grocery store she bought bread, milk and"
@@ -42,7 +43,7 @@ def test_the_greedy_continuation_of_plain_english_equals_transformers(folder: Pa
     (file,) = folder.glob("*.gguf")
     theirs = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file.name, dtype=torch.float32)
     model = DemandModel(base.settings, len(base.vocabulary), 0).eval()
-    model.load_state_dict(base.weights)
+    load_weights(model, base.weights)
     tokens = base.vocabulary.text(PROMPT)
 
     ours = list(tokens)
@@ -58,16 +59,16 @@ def test_the_greedy_continuation_of_plain_english_equals_transformers(folder: Pa
 def test_fine_tuning_lowers_the_loss_on_plain_sentences(base: Checkpoint, shop: Dataset, catalogue: Catalogue) -> None:
     vocabulary = Vocabulary(base.vocabulary.tokenizer, len(catalogue), base.vocabulary.first_control)
     model = DemandModel(base.settings, len(vocabulary), len(catalogue))
-    adopt(model, base.weights)
+    load_weights(model, base.weights, new=True)
     initialize_from_catalogue(model, vocabulary, catalogue)
     short = prompt_format("narrative").model_copy(update={"history_tokens": 192})
     customer = next(iter(shop.customers()))
     prompts = Renderer(short, vocabulary, catalogue).training_prompts(
         customer, moment(CUTOFF), np.random.default_rng(0)
     )
-    batch = Batch.from_prompts([next(prompts)])
+    arrays = pack([next(prompts)])
     tuning = FineTuning(model, Schedule(3e-4, warmup_steps=1, total_steps=5, weight_decay=0.01, clip=1.0))
 
-    losses = [tuning.step([batch], [step]).loss for step in range(5)]
+    losses = [tuning.step([arrays], [step]).loss for step in range(5)]
 
     assert losses[-1] < losses[0] - 0.1

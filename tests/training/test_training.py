@@ -35,7 +35,7 @@ def plan(shop: Dataset, workers: int = 1, **settings: object) -> Plan:
 def losses(result: Result) -> list[float]:
     """The curve of a run up to its last checkpoint."""
     assert result.checkpoint is not None
-    return load_state(Path(result.checkpoint.path), "resume")["losses"]
+    return load_state(Path(result.checkpoint.path), "plain")["extra"]["losses"]
 
 
 @pytest.fixture(scope="module")

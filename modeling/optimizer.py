@@ -1,0 +1,62 @@
+"""Megatron-core's optimizer over this process's part of a model; it can refuse a step, and move between layouts."""
+
+from typing import Any
+
+import torch
+from megatron.core.distributed import DistributedDataParallel
+from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+from torch import Tensor, nn
+
+
+def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel) -> MegatronOptimizer:
+    """Adam with or without states shared among the copies of the model, whose state can be described from the start."""
+    optimizer = get_megatron_optimizer(config, [model])
+    for each in optimizer.chained_optimizers:
+        if isinstance(each, DistributedOptimizer) and isinstance(each.optimizer, torch.optim.Adam):
+            _keep_steps(each)
+    return optimizer
+
+
+def allocate_moments(optimizer: MegatronOptimizer) -> None:
+    """Makes room for a state to be loaded: over PyTorch's Adam, Megatron can describe it only after a first step."""
+    for each in optimizer.chained_optimizers:
+        if isinstance(each.optimizer, torch.optim.Adam):
+            for parameter in (one for group in each.optimizer.param_groups for one in group["params"]):
+                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                each.optimizer.state.setdefault(parameter, {"step": torch.zeros(()), **moments})
+
+
+def sound_step(optimizer: MegatronOptimizer, limit: float) -> tuple[float, bool]:
+    """Clips and steps as Megatron's own `step` does, but not where the gradient is longer than `limit` or no number.
+
+    Returns:
+        The gradient's norm before clipping, and whether there was a step; the same on every process.
+    """
+    optimizer.prepare_grads()
+    norm = float(optimizer.get_grad_norm())
+    if not norm <= limit:
+        return norm, False
+    for each in optimizer.chained_optimizers:
+        parameters = each.get_parameters()
+        if parameters and each.config.clip_grad > 0:
+            clip_grad_by_total_norm_fp32(parameters, max_norm=each.config.clip_grad, total_norm=norm)
+    optimizer.step_with_ready_grads()
+    return norm, True
+
+
+def _keep_steps(optimizer: Any) -> None:
+    """Megatron-core 0.16 forgets, where it loads a distributed optimizer over PyTorch's Adam, that steps are tensors.
+
+    It asks what was loaded for them again, and gives one tensor to all parameters, which each of them would count up.
+    """
+    fill = optimizer._set_main_param_and_optimizer_states
+
+    def fill_with_step(parameter: nn.Parameter, tensors: dict[str, Tensor]) -> None:
+        group, place = optimizer.model_param_group_index_map[parameter]
+        state = optimizer.optimizer.state[optimizer.optimizer.param_groups[group]["params"][place]]
+        state["step"] = state["step"].clone()
+        fill(parameter, {"step": state["step"], **tensors})
+
+    optimizer._set_main_param_and_optimizer_states = fill_with_step

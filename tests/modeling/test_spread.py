@@ -1,0 +1,93 @@
+"""A model spread over processes learns as one process does, whatever the layout; and goes on in another one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from demand.catalogue import Catalogue
+from demand.dataset import Dataset
+from demand.formats import prompt_format
+from demand.moments import moment
+from demand.packing import pack
+from demand.prompts import Renderer
+from demand.vocabulary import Vocabulary
+from modeling.layout import LayoutSettings
+from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.parallel import initialize
+from modeling.settings import ModelSettings
+from modeling.shards import whole_weights
+from tests.conftest import CUTOFF
+from tests.modeling.spread import STEPS, Program, Stage
+
+SETTINGS = ModelSettings(
+    layers=2, hidden=32, heads=4, key_value_heads=2, ffn=48, dropout=0.0, activation="swiglu", norm="rms", qk_norm=True
+)
+PROGRAMS = [
+    Program("one", LayoutSettings(), keep_after=5),
+    Program("tensor", LayoutSettings(tensor=2), 2, keep_after=5),
+    Program("pipeline", LayoutSettings(pipeline=2), 2, keep_after=5),
+    Program("data", LayoutSettings(distributed_optimizer=True), 2, keep_after=5),
+    Program("tensor-data", LayoutSettings(tensor=2, distributed_optimizer=True), 4, keep_after=5),
+    Program("tensor-pipeline", LayoutSettings(tensor=2, pipeline=2), 4),
+    Program("sequence", LayoutSettings(tensor=2, sequence_parallel=True), 2),
+    Program("recompute", LayoutSettings(recompute="full")),
+    Program("tensor-to-one", LayoutSettings(), start="tensor"),
+    Program("pipeline-to-data", LayoutSettings(), 2, start="pipeline"),
+    Program("one-to-pipeline", LayoutSettings(pipeline=2), 2, start="one"),
+    Program("tensor-data-to-one", LayoutSettings(distributed_optimizer=True), start="tensor-data"),
+    Program("data-to-tensor-data", LayoutSettings(tensor=2, distributed_optimizer=True), 4, start="data"),
+]
+
+
+@pytest.fixture(scope="module")
+def stage(
+    tmp_path_factory: pytest.TempPathFactory, shop: Dataset, catalogue: Catalogue, vocabulary: Vocabulary
+) -> Stage:
+    folder = tmp_path_factory.mktemp("spread")
+    initialize(seed=3)
+    model = DemandModel(SETTINGS, len(vocabulary), len(catalogue))
+    initialize_from_catalogue(model, vocabulary, catalogue)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.startswith("head."):  # every part of the head has its say from the first step on
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in whole_weights(model).items()}, folder / "weights.safetensors"
+    )
+    stage = Stage(folder, SETTINGS, len(vocabulary), len(catalogue))
+    write_microbatches(stage, shop, Renderer(prompt_format("compact"), vocabulary, catalogue))
+    stage.run(PROGRAMS)
+    return stage
+
+
+def write_microbatches(stage: Stage, shop: Dataset, renderer: Renderer) -> None:
+    customers = list(shop.customers())
+    for number in range(STEPS * stage.microbatches):
+        rng = np.random.default_rng(number)
+        prompts = [
+            prompt
+            for place in rng.choice(len(customers), 3, replace=False)
+            for prompt in renderer.training_prompts(customers[place], moment(CUTOFF), rng)
+        ]
+        np.savez(stage.folder / f"{number}.npz", **pack(prompts))
+
+
+@pytest.mark.parametrize("name", [program.name for program in PROGRAMS[1:] if not program.start])
+def test_every_layout_learns_as_one_process(stage: Stage, name: str) -> None:
+    alone = stage.losses("one")
+
+    assert stage.losses(name) == pytest.approx(alone, abs=1e-4)
+    assert min(alone) < alone[0] - 0.05
+
+
+@pytest.mark.parametrize("name", [program.name for program in PROGRAMS if program.start])
+def test_a_state_saved_in_one_layout_goes_on_in_another(stage: Stage, name: str) -> None:
+    assert stage.losses(name) == pytest.approx(stage.losses("one")[5:], abs=1e-4)
+
+
+def test_what_is_kept_holds_no_pickle(stage: Stage) -> None:
+    for kept in (stage.folder / "tensor", stage.folder / "tensor-data"):
+        assert {file.suffix for file in Path(kept).iterdir()} == {".safetensors", ".json"}
