@@ -32,6 +32,8 @@ from training.settings import Settings
 from training.worker import VALIDATION_METRIC, Job, train_worker
 
 VALIDATION_DAYS = 28
+QUESTIONS_ALONE = 4
+"""Questions of each history that an encoder and decoder learn from in an epoch; each costs a reading of its own."""
 
 
 class Plan(BaseModel):
@@ -101,6 +103,7 @@ def prepare(plan: Plan) -> Prepared:
         end=plan.training_end,
         microbatch_tokens=training.microbatch_tokens,
         seed=training.seed,
+        alone=QUESTIONS_ALONE if plan.settings.model.architecture == "t5" else None,
     )
     packs = training_packs(examples, training.epochs)
     asked = draw(customers, training.validation_customers, training.seed + 1)
