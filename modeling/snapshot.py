@@ -15,6 +15,7 @@ import torch.distributed as dist
 from demand.errors import CheckpointError
 from modeling.checkpoint import Checkpoint, load_description, save_description, verify_manifest, write_manifest
 from modeling.finetuning import FineTuning
+from modeling.lora import LoraSettings
 from modeling.model import DemandModel
 from modeling.parallel import initialize
 from modeling.shards import NAMED, load_shards, save_shards, whole_weights
@@ -61,7 +62,9 @@ def checkpoint_of(folder: Path) -> Checkpoint:
     verify_snapshot(folder)
     description = load_description(folder)
     initialize()
-    model = DemandModel(description.settings, len(description.vocabulary), len(description.catalogue))
+    lora = LoraSettings.model_validate(description.card.get("settings", {}).get("lora", {}))
+    sizes = len(description.vocabulary), len(description.catalogue)
+    model = DemandModel(description.settings, *sizes, lora=lora)
     state = load_shards({"model": model.sharded_state_dict(metadata=dict(NAMED))}, {}, folder)
     model.load_state_dict(state["model"], strict=False)
     return replace(description, weights=whole_weights(model))

@@ -120,8 +120,10 @@ def prepare(plan: Plan) -> Prepared:
 def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
     """Raises SettingsError, which says why, where workers cannot share a run in its layout."""
     layout, training = settings.layout, settings.training
-    for problem in impossible(layout, settings.model, workers, on_gpu):
+    for problem in impossible(layout, settings.model, workers, on_gpu, settings.lora.rank):
         raise SettingsError(problem)
+    if settings.lora.rank and not settings.base:
+        raise SettingsError(f"lora.rank {settings.lora.rank} adapts a pretrained model: name one with base, or use 0")
     copies = workers // layout.model_parallel
     if training.microbatches % copies:
         raise SettingsError(

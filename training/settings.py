@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from demand.errors import SettingsError
 from demand.formats import PromptFormat, prompt_format
 from modeling.layout import LayoutSettings
+from modeling.lora import LoraSettings
 from modeling.settings import ModelSettings
 
 
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     prompt: PromptFormat = prompt_format("compact")
     training: TrainingSettings = TrainingSettings()
     layout: LayoutSettings = LayoutSettings()
+    lora: LoraSettings = LoraSettings()
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -129,5 +131,6 @@ def setting_names() -> list[str]:
         "prompt": PromptFormat,
         "training": TrainingSettings,
         "layout": LayoutSettings,
+        "lora": LoraSettings,
     }
     return ["base"] + [f"{section}.{name}" for section, model in sections.items() for name in model.model_fields]
