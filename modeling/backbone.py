@@ -26,9 +26,9 @@ from torch.nn.functional import gelu, relu, silu
 from modeling.attention import MaskedAttention, PackedAttention
 from modeling.batch import Batch
 from modeling.layout import LayoutSettings
-from modeling.lora import LoraColumnParallelLinear, LoraRowParallelLinear, LoraSettings
+from modeling.lora import LoraColumnParallelLinear, LoraRowParallelLinear
 from modeling.norm import Norm
-from modeling.settings import ModelSettings
+from modeling.settings import LoraSettings, ModelSettings
 
 EMBEDDING_STD = 0.1
 """Spread of a new token's embedding. Each layer norm divides gradients by the spread of what it reads: at Megatron's
@@ -40,7 +40,6 @@ ACTIVATIONS = {
     "swiglu": silu,
     "geglu_tanh": partial(gelu, approximate="tanh"),
 }
-GATED = ("swiglu", "geglu_tanh")
 POSITIONS = {"rotary": "rope", "learned": "learned_absolute", "relative": "relative"}
 
 
@@ -62,7 +61,7 @@ def transformer_config(
         normalization={"layer": "LayerNorm", "rms": "RMSNorm"}[settings.norm],
         layernorm_epsilon=settings.norm_epsilon,
         activation_func=ACTIVATIONS[settings.activation],
-        gated_linear_unit=settings.activation in GATED,
+        gated_linear_unit=settings.gated,
         add_bias_linear=settings.bias,
         add_qkv_bias=settings.qkv_bias,
         qk_layernorm=settings.qk_norm,

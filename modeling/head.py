@@ -18,12 +18,9 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
 from modeling.batch import Batch
+from modeling.buckets import AGE_DAYS, ORDERS_AGO
 from modeling.parallel import highest_of_tensor_group
 
-AGE_DAYS = (0.5, 1.5, 2.5, 3.5, 5, 7, 9, 11, 14, 18, 22, 28, 35, 45, 60, 80, 110, 150, 210, 300)
-"""Bounds between the buckets of an item's age, in days."""
-ORDERS_AGO = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30, 45, 70, 120)
-"""Bounds between the buckets of how many orders ago an item was bought."""
 INITIAL_COPY_SHARE = 0.88
 BIAS_SCALE = 10.0
 """Adam moves each number by about the learning rate a step; a bias that is one number for all must move faster."""

@@ -22,29 +22,11 @@ from megatron.core.tensor_parallel import (
 from megatron.core.tensor_parallel.layers import set_tensor_model_parallel_attributes
 from megatron.core.transformer.mlp import apply_swiglu_sharded_factory
 from megatron.core.transformer.utils import make_sharded_tensors_for_checkpoint
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from modeling.settings import LoraSettings
+
 A, B = "lora_a", "lora_b"
-
-
-class LoraSettings(BaseModel):
-    """How much of a pretrained model is learned.
-
-    Attributes:
-        rank: of the product that each matrix learns by; 0 learns all weights themselves.
-        alpha: weight of the product, times the rank.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rank: int = Field(default=0, ge=0, le=1_024)
-    alpha: float = Field(default=32.0, gt=0)
-
-    @property
-    def scale(self) -> float:
-        """What B A is multiplied by."""
-        return self.alpha / self.rank if self.rank else 0.0
 
 
 class LoraColumnParallelLinear(ColumnParallelLinear):

@@ -16,8 +16,8 @@ from modeling.backbone import build_core, read_and_answer, read_packed, transfor
 from modeling.batch import Batch
 from modeling.head import DemandHead, Held
 from modeling.layout import LayoutSettings, padded
-from modeling.lora import LoraSettings, freeze
-from modeling.settings import ModelSettings
+from modeling.lora import freeze
+from modeling.settings import LoraSettings, ModelSettings
 
 
 class DemandModel(MegatronModule):

@@ -11,6 +11,7 @@ from demand.errors import DataError
 from demand.moments import moment
 from modeling.checkpoint import load_checkpoint
 from modeling.registry import CHALLENGER, ModelVersion, Registry
+from ray_app.bases import registered_base
 from ray_app.cluster import connect
 from ray_app.home import Home
 from training.progress import ProgressBar
@@ -35,7 +36,7 @@ def make_plan(
     when = moment(cutoff) if cutoff else default_cutoff(dataset)
     base = None
     if settings.base:
-        base = Path(Registry(home.folder).resolve(settings.base).checkpoint)
+        base = registered_base(settings.base, home)
         settings = settings.model_copy(update={"model": load_checkpoint(base).settings})
     return Plan(data=data.resolve(), settings=settings, base=base, cutoff=when, customers=customers, workers=workers)
 

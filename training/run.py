@@ -18,17 +18,16 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from demand.catalogue import Catalogue
 from demand.dataset import Dataset
-from demand.errors import DataError, DemandError, SettingsError, TrainingError
+from demand.errors import DataError, DemandError, TrainingError
 from demand.moments import DAY, iso, moment
 from demand.prompts import Renderer, profile_text
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import load_checkpoint, save_checkpoint
-from modeling.layout import impossible, usable
 from modeling.predictor import Predictor
 from modeling.snapshot import checkpoint_of
 from training.calibration import calibrate
 from training.examples import Examples, training_packs, validation_packs
-from training.settings import Settings
+from training.settings import Settings, check_layout
 from training.worker import VALIDATION_METRIC, Job, train_worker
 
 VALIDATION_DAYS = 28
@@ -115,28 +114,6 @@ def prepare(plan: Plan) -> Prepared:
         )
     job = Job(plan.settings, vocabulary.to_json(), catalogue.table, steps, base=plan.base)
     return Prepared(plan, job, packs, validation)
-
-
-def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
-    """Raises SettingsError, which says why, where workers cannot share a run in its layout."""
-    layout, training = settings.layout, settings.training
-    for problem in impossible(layout, settings.model, workers, on_gpu, settings.lora.rank):
-        raise SettingsError(problem)
-    if settings.lora.rank and not settings.base:
-        raise SettingsError(f"lora.rank {settings.lora.rank} adapts a pretrained model: name one with base, or use 0")
-    copies = workers // layout.model_parallel
-    if training.microbatches % copies:
-        raise SettingsError(
-            f"training.microbatches {training.microbatches} cannot be shared by {workers} workers"
-            + (f" with {copies} copies of the model" if copies < workers else "")
-            + f": choose a multiple, e.g. --set training.microbatches={copies * training.microbatches}"
-        )
-    fewest = training.min_workers or workers
-    if fewest > workers or usable(layout, fewest, training.microbatches) != fewest:
-        raise SettingsError(
-            f"training.min_workers {fewest} must be at most the {workers} workers, and a number of them that "
-            f"layout and training.microbatches {training.microbatches} allow"
-        )
 
 
 def has_gpus(workers: int) -> bool:

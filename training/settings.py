@@ -8,9 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from demand.errors import SettingsError
 from demand.formats import PromptFormat, prompt_format
-from modeling.layout import LayoutSettings
-from modeling.lora import LoraSettings
-from modeling.settings import ModelSettings
+from modeling.layout import LayoutSettings, impossible, usable
+from modeling.settings import LoraSettings, ModelSettings
 
 
 class TrainingSettings(BaseModel):
@@ -107,6 +106,28 @@ def settings_from(content: Any) -> Settings:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
         raise SettingsError(f"{where}: {first['msg'].lower()}, found {str(first['input'])[:60]!r}") from None
+
+
+def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
+    """Raises SettingsError, which says why, where workers cannot share a run in its layout."""
+    layout, training = settings.layout, settings.training
+    for problem in impossible(layout, settings.model, workers, on_gpu, settings.lora.rank):
+        raise SettingsError(problem)
+    if settings.lora.rank and not settings.base:
+        raise SettingsError(f"lora.rank {settings.lora.rank} adapts a pretrained model: name one with base, or use 0")
+    copies = workers // layout.model_parallel
+    if training.microbatches % copies:
+        raise SettingsError(
+            f"training.microbatches {training.microbatches} cannot be shared by {workers} workers"
+            + (f" with {copies} copies of the model" if copies < workers else "")
+            + f": choose a multiple, e.g. --set training.microbatches={copies * training.microbatches}"
+        )
+    fewest = training.min_workers or workers
+    if fewest > workers or usable(layout, fewest, training.microbatches) != fewest:
+        raise SettingsError(
+            f"training.min_workers {fewest} must be at most the {workers} workers, and a number of them that "
+            f"layout and training.microbatches {training.microbatches} allow"
+        )
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

@@ -9,7 +9,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder, as 'demandcast data import' makes it.")]
 Model = Annotated[str, typer.Option("--model", help="NAME@ALIAS or NAME@VERSION.")]
 Name = Annotated[str, typer.Option("--name", help="What the registered model is called.")]
-Preset = Annotated[str, typer.Option("--preset", help="Settings by name (nano, tiny) or a YAML file.")]
+Preset = Annotated[str, typer.Option("--preset", help="Settings by name (nano, smollm2-135m, …) or a YAML file.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: --set training.epochs=2. May be repeated.")
 ]
@@ -18,5 +18,5 @@ Cutoff = Annotated[
     typer.Option(help="Training sees only what is before this date; the 28 days before it are for validation."),
 ]
 Customers = Annotated[int | None, typer.Option(min=1, help="Take part with only so many customers, drawn at random.")]
-Workers = Annotated[int, typer.Option(min=1, help="Training workers (data parallel).")]
+Workers = Annotated[int, typer.Option(min=1, help="Training workers: copies of the model, or parts of one (layout.*).")]
 HorizonDays = Annotated[int | None, typer.Option(min=1, max=91, help="Ask about so many days.")]

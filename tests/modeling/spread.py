@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from modeling.finetuning import FineTuning, Schedule
 from modeling.layout import LayoutSettings
-from modeling.lora import A, B, LoraSettings
+from modeling.lora import A, B
 from modeling.model import DemandModel
 from modeling.parallel import initialize
-from modeling.settings import ModelSettings
+from modeling.settings import LoraSettings, ModelSettings
 from modeling.shards import load_shards, load_weights, save_shards
 from modeling.state import load_state, save_state
 

@@ -16,10 +16,9 @@ from demand.vocabulary import CONTROL, Vocabulary
 from modeling.batch import Batch
 from modeling.checkpoint import Checkpoint
 from modeling.finetuning import FineTuning, Schedule
-from modeling.lora import LoraSettings
 from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
-from modeling.settings import ModelSettings
+from modeling.settings import LoraSettings, ModelSettings
 from modeling.shards import load_weights, whole_weights
 from modeling.snapshot import checkpoint_of, save_snapshot
 from tests.conftest import CUTOFF

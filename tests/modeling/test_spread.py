@@ -15,10 +15,10 @@ from demand.packing import pack
 from demand.prompts import Renderer
 from demand.vocabulary import Vocabulary
 from modeling.layout import LayoutSettings
-from modeling.lora import B, LoraSettings
+from modeling.lora import B
 from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
-from modeling.settings import ModelSettings
+from modeling.settings import LoraSettings, ModelSettings
 from tests.conftest import CUTOFF
 from tests.modeling.spread import STEPS, Program, Stage
 

@@ -1,7 +1,5 @@
 """The command line as its users meet it: exit codes, last lines, and real processes where signals are at work."""
 
-import contextlib
-import io
 import json
 import os
 import re
@@ -11,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -21,8 +18,8 @@ from demand.importing import import_dataset
 from demand.moments import DAY, iso, moment
 from demand.sources import SourceOptions, source
 from modeling.state import load_state
-from ray_app.cli import main
 from tests.conftest import CUTOFF, write_shop
+from tests.ray_app.commandline import demandcast, last_json
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -37,27 +34,6 @@ def start(*arguments: object, home: Path) -> subprocess.Popen:
         text=True,
         start_new_session=True,
     )
-
-
-def demandcast(*arguments: object, home: Path, code: int = 0) -> tuple[str, str]:
-    """Runs a command in this process, on the tests' Ray cluster, and returns what it printed."""
-    exited = 0
-    with (
-        mock.patch.dict(os.environ, {"DEMANDCAST_HOME": str(home)}),
-        mock.patch.object(sys, "argv", ["demandcast", *map(str, arguments)]),
-        contextlib.redirect_stdout(io.StringIO()) as out,
-        contextlib.redirect_stderr(io.StringIO()) as err,
-    ):
-        try:
-            main()
-        except SystemExit as exit_:
-            exited = int(exit_.code or 0)
-    assert exited == code, out.getvalue() + err.getvalue()
-    return out.getvalue(), err.getvalue()
-
-
-def last_json(out: str) -> dict:
-    return json.loads(out.strip().splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +188,11 @@ def test_serve_says_when_it_is_ready_predict_asks_it_and_ctrl_c_ends_it(
         (("train", "--data", "{shop}", "--set", "training.epocks=3"), "no setting 'training.epocks'"),
         (("train", "--data", "{shop}", "--cutoff", "soon"), "'soon' is not a date"),
         (("train",), "give --data"),
+        (("train", "--data", "{shop}", "--device", "h100"), "--device for --dry-run only"),
+        (
+            ("train", "--data", "{shop}", "--preset", "smollm2-135m"),
+            "demandcast models import HuggingFaceTB/SmolLM2-135M --name smollm2",
+        ),
         (("train", "--resume", "nothing"), "nothing to resume called 'nothing'"),
         (("tune", "--data", "{shop}", "--prompt-format", "haiku"), "no prompt format 'haiku'"),
         (("evaluate", "--data", "{shop}", "--model", "demand@99"), "no model 'demand@99'"),

@@ -1,0 +1,172 @@
+"""What a run would take, by arithmetic alone: parameters, memory of a worker, tokens per second.
+
+Memory is what Megatron-core holds between steps (Rajbhandari et al., 2020, "ZeRO") and what PyTorch keeps for the
+backward pass (Korthikanti et al., 2022, "Reducing Activation Recomputation in Large Transformer Models", section 4,
+without its attention scores, which fused attention never keeps). Speed is the model's FLOPs (Chowdhery et al., 2022,
+"PaLM", appendix B) at an assumed share of the device's peak, with the pipeline's bubble (Narayanan et al., 2021,
+"Efficient Large-Scale Language Model Training on GPU Clusters", section 2.2).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+from modeling.devices import Device
+from modeling.layout import LayoutSettings, impossible
+from modeling.parameters import Run, matrices, stage
+
+GIB = 2**30
+QUERIES, ITEMS = 0.09, 0.82
+"""Queries and items in a token of Complete Journey's compact prompts; in other formats there are fewer of both."""
+BYTES_PER_PAIR = 60
+"""What the copy head keeps of a query with an item before it; a query has some history_tokens / 4 of them."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one worker."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The answer. `parameters_per_worker` and `memory` are those of the fullest worker."""
+
+    parameters: int
+    trained: int
+    parameters_per_worker: int
+    memory: Memory
+    tokens_per_step: int
+    tokens_per_second: float
+
+
+def estimate(run: Run, device: Device) -> Estimate:
+    """What a run takes on workers of one kind. The run's layout must be possible."""
+    alone = stage(replace(run, layout=LayoutSettings()), first=True, last=True)
+    ends = [(True, True)] if run.layout.pipeline == 1 else [(True, False), (False, True)]
+    fullest = max(ends, key=lambda end: _memory(run, *end).total)
+    return Estimate(
+        parameters=sum(each.on_one(1) for each in alone),
+        trained=sum(each.on_one(1) for each in alone if each.trained),
+        parameters_per_worker=sum(each.on_one(run.layout.tensor) for each in stage(run, *fullest)),
+        memory=_memory(run, *fullest),
+        tokens_per_step=run.microbatches * run.microbatch_tokens,
+        tokens_per_second=run.workers * device.rate(run.layout) * _busy(run) / _flops_per_token(run),
+    )
+
+
+def fitting(run: Run, device: Device) -> Iterator[Run]:
+    """The same run spread so that it fits, over as many workers or more, the fewest first."""
+    for factor, recompute in product((1, 2, 4, 8, 16, 32, 64), dict.fromkeys((run.layout.recompute, "full"))):
+        for other in _spread(run, run.workers * factor, recompute):
+            if _possible(other, device) and estimate(other, device).memory.total <= device.memory:
+                yield other
+
+
+def _spread(run: Run, workers: int, recompute: str) -> Iterator[Run]:
+    """The run on so many workers: over the fewest at first, by tensor rather than by pipeline."""
+    shapes = [each for each in product((1, 2, 4, 8, 16), repeat=2) if each[0] * each[1] <= workers]
+    for tensor, pipeline in sorted(shapes, key=lambda each: (each[0] * each[1], each[1])):
+        changes = {
+            "tensor": tensor,
+            "pipeline": pipeline,
+            "sequence_parallel": tensor > 1,
+            "distributed_optimizer": run.layout.distributed_optimizer or tensor * pipeline < workers,
+            "recompute": recompute,
+        }
+        yield replace(run, workers=workers, layout=run.layout.model_copy(update=changes))
+
+
+def _possible(run: Run, device: Device) -> bool:
+    problems = impossible(run.layout, run.model, run.workers, device.is_gpu, run.lora_rank)
+    return not any(problems) and run.microbatches % run.copies == 0
+
+
+# Memory
+
+
+def _memory(run: Run, first: bool, last: bool) -> Memory:
+    """What a worker of one stage holds."""
+    parameters, layout = stage(run, first, last), run.layout
+    held = sum(each.on_one(layout.tensor) for each in parameters)
+    trained = sum(each.on_one(layout.tensor) for each in parameters if each.trained)
+    moments_and_weights = 8 if layout.precision == "fp32" else 12  # below 32 bits, the optimizer's own weights
+    return Memory(
+        weights=held * run.bytes_per_number,
+        gradients=trained * 4,  # added up and reduced in 32 bits
+        optimizer=trained * moments_and_weights / (run.copies if layout.distributed_optimizer else 1),
+        activations=_activations(run, first, last),
+    )
+
+
+def _activations(run: Run, first: bool, last: bool) -> float:
+    """Bytes kept for the backward pass. A stage holds a microbatch for each stage from itself to the last."""
+    layers, layer = run.model.layers // run.layout.pipeline, _layer_numbers(run)
+    if run.layout.recompute == "full":
+        inputs = run.model.hidden / (run.layout.tensor if run.layout.sequence_parallel else 1)
+        kept, again = layers * inputs, layer
+    else:
+        kept, again = layers * layer, 0.0
+    in_flight = min(run.layout.pipeline, run.microbatches // run.copies) if first else 1
+    numbers = run.microbatch_tokens * (in_flight * kept + again)
+    return numbers * run.bytes_per_number + (_head_activations(run) if last else 0.0)
+
+
+def _layer_numbers(run: Run) -> float:
+    """Numbers that a layer keeps of each token: Korthikanti et al.'s list, as PyTorch's unfused layers come to it."""
+    model, tensor = run.model, run.layout.tensor
+    queries, keys = model.heads * model.width, model.groups * model.width
+    split = queries + 2 * keys + 2 * queries  # what attention reads; what it gives, and that packed again
+    split += model.ffn * (5 if model.gated else 2)  # before and after the activation
+    alike = 4 * model.hidden  # what goes into both norms, and what comes out of them
+    if model.norm == "rms":  # normalised, before the weight
+        alike += 2 * model.hidden
+        split += (queries + keys) if model.qk_norm else 0
+    if model.dropout:
+        alike += 2 * model.hidden
+    if model.architecture == "t5":  # keys and values for the decoder; the scores' mask and bias are not counted
+        split += 2 * queries
+    angles = 4 * model.width if model.positions == "rotary" else 0  # sines and cosines, for queries and for keys
+    split += (queries + keys) if angles else 0  # rotated
+    return split / tensor + alike / (tensor if run.layout.sequence_parallel else 1) + angles
+
+
+def _head_activations(run: Run) -> float:
+    """Bytes: scores of the items, the copy's keys, its scores and pairs."""
+    queries, positions = QUERIES * run.microbatch_tokens, ITEMS * run.microbatch_tokens
+    scores = 2 * 4 * queries * run.items / run.layout.tensor  # 32-bit exponentials, and later their gradient
+    copied = positions * 2 * run.model.hidden + queries * positions
+    pairs = queries * min(run.history_tokens, run.microbatch_tokens) / 4
+    return scores + copied * run.bytes_per_number + pairs * BYTES_PER_PAIR
+
+
+# Speed
+
+
+def _busy(run: Run) -> float:
+    """The share of time that a pipeline's stages have work: m / (m + p - 1) for m microbatches and p stages."""
+    microbatches = run.microbatches // run.copies
+    return microbatches / (microbatches + run.layout.pipeline - 1)
+
+
+def _flops_per_token(run: Run) -> float:
+    """Of a training step; a product of matrices takes 2 FLOPs forward and 2 backward for each of its factors to learn.
+
+    A token attends to half of the longest prompt, on average. The head works at the queries only.
+    """
+    model, tokens = run.model, run.microbatch_tokens
+    seen = min(run.history_tokens, tokens) / (1 if model.architecture == "t5" else 2)  # an encoder looks both ways
+    linear = model.layers * sum(each.inputs * each.outputs for each in matrices(model) if each.every_token)
+    attention = model.layers * 2 * model.heads * model.width * seen
+    asked = QUERIES * model.hidden * (run.items + 2 * model.hidden + ITEMS * tokens)
+    head = asked + ITEMS * model.hidden**2
+    again = 1 if run.layout.recompute == "full" else 0
+    return 2 * ((2 + again + (not run.lora_rank)) * linear + (3 + again) * attention + 3 * head)
