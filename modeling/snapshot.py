@@ -23,7 +23,7 @@ from modeling.state import load_state, save_state
 
 
 def save_snapshot(tuning: FineTuning, description: Checkpoint, extra: dict[str, Any], folder: Path) -> None:
-    """Writes this process's part into a new folder. Every process of the group calls it, each with a folder of its own.
+    """Writes this process's part into an empty folder. Every process of the group calls it, each with a folder of its own.
 
     The snapshot is what all these folders hold together.
 
@@ -31,7 +31,7 @@ def save_snapshot(tuning: FineTuning, description: Checkpoint, extra: dict[str, 
         description: what the checkpoint will be, without weights.
         extra: plain JSON that the run needs to go on.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     rank, processes = dist.get_rank(), dist.get_world_size()
     plain = save_shards(tuning.sharded_state(), folder)
     if rank == 0:

@@ -32,9 +32,17 @@ class Member:
         return self.rank < self.working
 
     def report(self, metrics: dict[str, Any], folder: Path) -> None:
-        """Ray Train's report, with this worker's part of a snapshot."""
+        """Ray Train's report, with this worker's part of a snapshot, which a thread copies to the run's storage.
+
+        Training goes on meanwhile; the folder is removed when it was copied. A failed copy fails the run.
+        """
         self._tell("report")
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        ray.train.report(
+            metrics,
+            checkpoint=ray.train.Checkpoint.from_directory(folder),
+            checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
+            delete_local_checkpoint_after_upload=True,
+        )
 
     def attend(self) -> None:
         """Reports nothing as often as the others report something, until they end."""

@@ -1,5 +1,6 @@
 """What each Ray Train worker does: reads its microbatches, steps, validates, reports checkpoints."""
 
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -158,11 +159,14 @@ class Worker:
             "tokens_per_second": pace.tokens_per_second,
             **self._validate(),
         }
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "snapshot"
+        folder = Path(tempfile.mkdtemp(prefix="demandcast-"))
+        try:
             extra = {"losses": self.losses, "skipped": self.skipped}
             save_snapshot(self.tuning, self._description(metrics), extra, folder)
-            self.member.report(metrics, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self.member.report(metrics, folder)
 
     def _description(self, metrics: dict[str, Any]) -> Checkpoint:
         settings = self.job.settings
