@@ -49,6 +49,21 @@ class Prompt:
         """The same prompt with the truth to each of its queries."""
         return replace(self, targets=targets)
 
+    def alone(self, query: int) -> "Prompt":
+        """The prompt up to one of its queries, without the others: for a model that reads all before it answers."""
+        last = self.queries[query]
+        kept = np.ones(last + 1, dtype=bool)
+        kept[self.queries[:query]] = False
+        end = np.array([kept.sum() - 1], dtype=np.int32)
+        return Prompt(
+            self.tokens[: last + 1][kept],
+            self.items[: last + 1][kept],
+            self.ages[: last + 1][kept],
+            self.orders[: last + 1][kept],
+            end,
+            self.targets[query : query + 1],
+        )
+
 
 @dataclass
 class _Writer:

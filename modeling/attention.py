@@ -1,6 +1,7 @@
-"""Core attention over packed sequences by PyTorch's scaled_dot_product_attention, in place of Megatron's local one.
+"""Core attention by PyTorch's scaled_dot_product_attention, in place of Megatron's local one.
 
-Shapes: T tokens of all sequences in a row, N heads, G query groups, H head width.
+Shapes: T tokens of all sequences in a row, N heads, G query groups, H head width; S sequences side by side, Q queries
+and K keys of each.
 """
 
 from typing import Any
@@ -14,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 
-class PackedAttention(MegatronModule):
-    """Causal attention within each of the packed sequences; no sequence is padded and none sees another."""
+class _Attention(MegatronModule):
+    """What Megatron's layers build as their core attention."""
 
     def __init__(
         self,
@@ -31,6 +32,10 @@ class PackedAttention(MegatronModule):
         super().__init__(config=config)
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
         self.scale = softmax_scale
+
+
+class PackedAttention(_Attention):
+    """Causal attention within each of the packed sequences; no sequence is padded and none sees another."""
 
     def forward(
         self,
@@ -60,3 +65,37 @@ class PackedAttention(MegatronModule):
             )
         ]
         return torch.cat(outputs).flatten(1)
+
+
+class MaskedAttention(_Attention):
+    """Attention of sequences side by side: an encoder's to what the mask leaves, a decoder's to the encoder."""
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        attn_mask_type: AttnMaskType | None = None,
+        attention_bias: Tensor | None = None,
+        packed_seq_params: PackedSeqParams | None = None,
+    ) -> Tensor:
+        """(Q, S, N, H), (K, S, N, H), (K, S, N, H) -> (Q, S, N * H).
+
+        Args:
+            attention_mask: (S, 1, 1 or Q, K), true where a key is hidden, as Megatron has it.
+            attention_bias: (1, N, Q, K), added to the scores.
+        """
+        bias = attention_bias
+        if attention_mask is not None:
+            hidden = query.new_zeros(attention_mask.shape).masked_fill(attention_mask, -torch.inf)
+            bias = hidden if bias is None else bias + hidden
+        output_snqh = scaled_dot_product_attention(
+            query.permute(1, 2, 0, 3),
+            key.permute(1, 2, 0, 3),
+            value.permute(1, 2, 0, 3),
+            attn_mask=None if bias is None else bias.to(query.dtype),
+            dropout_p=self.dropout if self.training else 0.0,
+            scale=self.scale,
+        )
+        return output_snqh.permute(2, 0, 1, 3).flatten(2)

@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 from demand.vocabulary import CONTROL
 from modeling.checkpoint import Checkpoint
-from modeling.families import DECODERS, LANGUAGE_HEAD
-from modeling.model import WORDS
+from modeling.counterpart import LANGUAGE_HEAD
+from modeling.families import COUNTERPARTS
 
 
 def export_hf(checkpoint: Checkpoint, out: Path) -> None:
@@ -26,13 +26,13 @@ def export_hf(checkpoint: Checkpoint, out: Path) -> None:
     pretrained model's gave, and over item tokens the vocabulary part of the mixture without its biases.
     """
     settings = checkpoint.settings
-    decoder = DECODERS[settings.family]
-    config = decoder.config(settings, len(checkpoint.vocabulary))
+    counterpart = COUNTERPARTS[settings.family]
+    config = counterpart.config(settings, len(checkpoint.vocabulary))
     config.tie_word_embeddings = False
     if settings.positions == "rotary":
         config.max_position_embeddings = 2 * checkpoint.prompt_format.history_tokens
     config.bos_token_id = config.eos_token_id = checkpoint.vocabulary.control["<start>"]
-    model = decoder.model(config)
+    model = counterpart.model(config)
     model.load_state_dict(written_weights(checkpoint))
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
@@ -45,19 +45,20 @@ def export_hf(checkpoint: Checkpoint, out: Path) -> None:
 def written_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Their parameters from ours."""
     settings, weights = checkpoint.settings, checkpoint.weights
-    decoder = DECODERS[settings.family]
-    theirs = {decoder.words: weights[WORDS], LANGUAGE_HEAD: _language_model_head(checkpoint)}
-    for each in decoder.once:
+    counterpart = COUNTERPARTS[settings.family]
+    words = dict.fromkeys((counterpart.words, *counterpart.words_again), weights[settings.words])
+    theirs = {**words, LANGUAGE_HEAD: _language_model_head(checkpoint)}
+    for each in counterpart.once:
         theirs |= each.write(weights[each.ours], settings)
     for layer in range(settings.layers):
-        for each in decoder.layers:
+        for each in counterpart.layers:
             theirs |= each.write(weights[each.ours.format(layer=layer)], settings, layer)
     return {name: tensor.contiguous() for name, tensor in theirs.items()}
 
 
 def _language_model_head(checkpoint: Checkpoint) -> Tensor:
     """(vocabulary, D): text as the pretrained model scored it, items as the head's vocabulary part does."""
-    words, first = checkpoint.weights[WORDS], checkpoint.vocabulary.first_item
+    words, first = checkpoint.weights[checkpoint.settings.words], checkpoint.vocabulary.first_item
     text = torch.zeros_like(words[:first])  # a model from scratch predicts no text
     if checkpoint.settings.language_head == "tied":
         text = words[:first]

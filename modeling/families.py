@@ -1,7 +1,6 @@
-"""Families of decoders that both transformers and Megatron-core's GPTModel know: their shapes and their parameters."""
+"""Families of models that both transformers and Megatron-core know: their shapes and their parameters."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from transformers import (
@@ -20,48 +19,15 @@ from transformers import (
 )
 
 from demand.errors import CheckpointError
+from modeling.counterpart import Counterpart, both, refuse
 from modeling.settings import Family, ModelSettings
+from modeling.t5_family import T5
 from modeling.weights import Correspondence, Joined, Renamed, Split, Stacked
 
 ATTENTION = "gpt.decoder.layers.{layer}.self_attention."
 MLP = "gpt.decoder.layers.{layer}.mlp."
 NORMS = ("gpt.decoder.layers.{layer}.input_layernorm", "gpt.decoder.layers.{layer}.pre_mlp_layernorm")
 PLACES = "gpt.embedding.position_embeddings.weight"
-LANGUAGE_HEAD = "lm_head.weight"
-
-
-@dataclass(frozen=True)
-class Decoder:
-    """One family.
-
-    Attributes:
-        model: transformers' class.
-        settings: from their configuration to our settings; raises CheckpointError for what GPTModel would do otherwise.
-        config: from our settings and the size of the vocabulary to their configuration.
-        words: the name of their input embedding.
-        once, layers: correspondences outside of the layers, and of each layer.
-    """
-
-    model: type[PreTrainedModel]
-    settings: Callable[[Any], ModelSettings]
-    config: Callable[[ModelSettings, int], PretrainedConfig]
-    words: str
-    once: tuple[Correspondence, ...]
-    layers: tuple[Correspondence, ...]
-
-
-def _both(ours: str, theirs: str, transposed: bool = False) -> tuple[Renamed, Renamed]:
-    """Weight and bias; a bias has nothing to transpose."""
-    return Renamed(f"{ours}.weight", f"{theirs}.weight", transposed), Renamed(f"{ours}.bias", f"{theirs}.bias")
-
-
-def _refuse(config: Any, **expected: Any) -> None:
-    """Raises CheckpointError where the configuration differs from what the Megatron model does."""
-    for name, value in expected.items():
-        found = getattr(config, name, value)
-        if found != value:
-            raise CheckpointError(f"{config.model_type} with {name}={found} is not supported, only {value}")
-
 
 # GPT-2
 
@@ -69,7 +35,7 @@ _GPT2_ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", 
 
 
 def _gpt2_settings(config: Any) -> ModelSettings:
-    _refuse(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
+    refuse(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     if config.activation_function not in _GPT2_ACTIVATIONS:
         raise CheckpointError(f"gpt2 with activation_function={config.activation_function} is not supported")
     return ModelSettings.model_validate(
@@ -105,20 +71,20 @@ def _gpt2_config(settings: ModelSettings, vocabulary: int) -> GPT2Config:
     )
 
 
-_GPT2 = Decoder(
+_GPT2 = Counterpart(
     GPT2LMHeadModel,
     _gpt2_settings,
     _gpt2_config,
     "transformer.wte.weight",
-    (Renamed(PLACES, "transformer.wpe.weight"), *_both("head.norm", "transformer.ln_f")),
+    (Renamed(PLACES, "transformer.wpe.weight"), *both("head.norm", "transformer.ln_f")),
     (
-        *_both(NORMS[0], "transformer.h.{layer}.ln_1"),
+        *both(NORMS[0], "transformer.h.{layer}.ln_1"),
         Joined(f"{ATTENTION}linear_qkv.weight", "transformer.h.{layer}.attn.c_attn.weight"),
         Joined(f"{ATTENTION}linear_qkv.bias", "transformer.h.{layer}.attn.c_attn.bias"),
-        *_both(f"{ATTENTION}linear_proj", "transformer.h.{layer}.attn.c_proj", transposed=True),
-        *_both(NORMS[1], "transformer.h.{layer}.ln_2"),
-        *_both(f"{MLP}linear_fc1", "transformer.h.{layer}.mlp.c_fc", transposed=True),
-        *_both(f"{MLP}linear_fc2", "transformer.h.{layer}.mlp.c_proj", transposed=True),
+        *both(f"{ATTENTION}linear_proj", "transformer.h.{layer}.attn.c_proj", transposed=True),
+        *both(NORMS[1], "transformer.h.{layer}.ln_2"),
+        *both(f"{MLP}linear_fc1", "transformer.h.{layer}.mlp.c_fc", transposed=True),
+        *both(f"{MLP}linear_fc2", "transformer.h.{layer}.mlp.c_proj", transposed=True),
     ),
 )
 
@@ -127,7 +93,7 @@ _GPT2 = Decoder(
 
 def _gpt_neox_settings(config: Any) -> ModelSettings:
     rope = config.rope_parameters
-    _refuse(config, use_parallel_residual=False, hidden_act="gelu", attention_bias=True)
+    refuse(config, use_parallel_residual=False, hidden_act="gelu", attention_bias=True)
     if rope["rope_type"] != "default" or rope.get("partial_rotary_factor", 1.0) != 1.0:
         raise CheckpointError(f"gpt_neox with rope_parameters={rope} is not supported: only whole, unscaled rotation")
     return ModelSettings(
@@ -158,19 +124,19 @@ def _gpt_neox_config(settings: ModelSettings, vocabulary: int) -> GPTNeoXConfig:
     )
 
 
-_GPT_NEOX = Decoder(
+_GPT_NEOX = Counterpart(
     GPTNeoXForCausalLM,
     _gpt_neox_settings,
     _gpt_neox_config,
     "gpt_neox.embed_in.weight",
-    _both("head.norm", "gpt_neox.final_layer_norm"),
+    both("head.norm", "gpt_neox.final_layer_norm"),
     (
-        *_both(NORMS[0], "gpt_neox.layers.{layer}.input_layernorm"),
-        *_both(f"{ATTENTION}linear_qkv", "gpt_neox.layers.{layer}.attention.query_key_value"),
-        *_both(f"{ATTENTION}linear_proj", "gpt_neox.layers.{layer}.attention.dense"),
-        *_both(NORMS[1], "gpt_neox.layers.{layer}.post_attention_layernorm"),
-        *_both(f"{MLP}linear_fc1", "gpt_neox.layers.{layer}.mlp.dense_h_to_4h"),
-        *_both(f"{MLP}linear_fc2", "gpt_neox.layers.{layer}.mlp.dense_4h_to_h"),
+        *both(NORMS[0], "gpt_neox.layers.{layer}.input_layernorm"),
+        *both(f"{ATTENTION}linear_qkv", "gpt_neox.layers.{layer}.attention.query_key_value"),
+        *both(f"{ATTENTION}linear_proj", "gpt_neox.layers.{layer}.attention.dense"),
+        *both(NORMS[1], "gpt_neox.layers.{layer}.post_attention_layernorm"),
+        *both(f"{MLP}linear_fc1", "gpt_neox.layers.{layer}.mlp.dense_h_to_4h"),
+        *both(f"{MLP}linear_fc2", "gpt_neox.layers.{layer}.mlp.dense_4h_to_h"),
     ),
 )
 
@@ -181,7 +147,7 @@ _LLAMA3_SCALING = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_ma
 
 
 def _llama_settings(config: Any) -> ModelSettings:
-    _refuse(config, hidden_act="silu", attention_bias=False, mlp_bias=False, use_sliding_window=False)
+    refuse(config, hidden_act="silu", attention_bias=False, mlp_bias=False, use_sliding_window=False)
     rope = config.rope_parameters
     scaled = rope["rope_type"] == "llama3"
     if not scaled and rope["rope_type"] != "default":
@@ -262,15 +228,16 @@ _QWEN3_NORMS = (
 )
 
 
-def _like_llama(model: type[PreTrainedModel], config: type[PretrainedConfig], *more: Correspondence) -> Decoder:
+def _like_llama(model: type[PreTrainedModel], config: type[PretrainedConfig], *more: Correspondence) -> Counterpart:
     words = "model.embed_tokens.weight"
-    return Decoder(model, _llama_settings, _llama_config(config), words, _LLAMA_ONCE, (*_LLAMA_LAYERS, *more))
+    return Counterpart(model, _llama_settings, _llama_config(config), words, _LLAMA_ONCE, (*_LLAMA_LAYERS, *more))
 
 
-DECODERS: dict[Family, Decoder] = {
+COUNTERPARTS: dict[Family, Counterpart] = {
     "gpt_neox": _GPT_NEOX,
     "gpt2": _GPT2,
     "llama": _like_llama(LlamaForCausalLM, LlamaConfig),
     "qwen2": _like_llama(Qwen2ForCausalLM, Qwen2Config, _QWEN2_BIASES),
+    "t5": T5,
     "qwen3": _like_llama(Qwen3ForCausalLM, Qwen3Config, *_QWEN3_NORMS),
 }

@@ -69,6 +69,8 @@ def impossible(layout: LayoutSettings, model: ModelSettings, workers: int, on_gp
         yield f"layout.pipeline {layout.pipeline} does not divide model.layers {model.layers}"
     if layout.sequence_parallel and layout.tensor == 1:
         yield "layout.sequence_parallel splits what layout.tensor repeats: it needs layout.tensor above 1"
+    if model.architecture == "t5" and (layout.pipeline > 1 or layout.sequence_parallel):
+        yield "architecture t5 knows layout.tensor and copies, but neither layout.pipeline nor layout.sequence_parallel"
     if layout.context > 1:
         yield "layout.context above 1 needs Transformer Engine's attention, and packed prompts are short: use 1"
     if layout.precision == "fp8" and not (on_gpu and find_spec("transformer_engine")):

@@ -1,37 +1,22 @@
-"""The demand model: Megatron-core's GPTModel under the mixture head."""
+"""The demand model: a Megatron-core language model under the mixture head."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from megatron.core import parallel_state
 from megatron.core.enums import ModelType
-from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
-from megatron.core.models.gpt.gpt_model import GPTModel
-from megatron.core.packed_seq_params import PackedSeqParams
-from megatron.core.tensor_parallel import VocabParallelEmbedding, gather_from_sequence_parallel_region
+from megatron.core.tensor_parallel import VocabParallelEmbedding
 from megatron.core.transformer.module import MegatronModule
-from megatron.core.transformer.spec_utils import ModuleSpec
-from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
-from torch.nn.functional import gelu, silu
 
 from demand.catalogue import Catalogue
 from demand.vocabulary import Vocabulary
-from modeling.attention import PackedAttention
+from modeling.backbone import build_core, read_and_answer, read_packed, transformer_config, whole
 from modeling.batch import Batch
 from modeling.head import DemandHead, Held
 from modeling.layout import LayoutSettings, padded
-from modeling.norm import Norm
 from modeling.settings import ModelSettings
-
-WORDS = "gpt.embedding.word_embeddings.weight"
-"""The parameter whose rows are the tokens' embeddings."""
-
-EMBEDDING_STD = 0.1
-"""Spread of a new token's embedding. Each layer norm divides gradients by the spread of what it reads: at Megatron's
-0.02 the norms multiply up, and a run's gradient can grow a thousandfold within ten steps."""
 
 
 class DemandModel(MegatronModule):
@@ -59,18 +44,7 @@ class DemandModel(MegatronModule):
         self.post_process = parallel_state.is_pipeline_last_stage()
         self.share_embeddings_and_output_weights = True
         rows = padded(vocabulary_size)
-        self.gpt = GPTModel(
-            config,
-            layer_spec(config, settings),
-            vocab_size=rows,
-            max_sequence_length=settings.places or 1,  # only learned positions need it
-            pre_process=self.pre_process,
-            post_process=False,  # the head below answers, at the queries only
-            position_embedding_type="learned_absolute" if settings.positions == "learned" else "rope",
-            rotary_base=settings.rope_base,
-            rope_scaling=settings.rope_scaling is not None,
-            rope_scaling_factor=settings.rope_scaling or 1.0,
-        )
+        self.add_module(settings.architecture, build_core(settings, config, rows, self.pre_process))
         self.output_words: VocabParallelEmbedding | None = None
         self.language_head: nn.Parameter | None = None
         if self.post_process:
@@ -91,12 +65,12 @@ class DemandModel(MegatronModule):
         state: dict[str, Any] = super().sharded_state_dict(prefix, sharded_offsets, metadata)
         if self.output_words:
             again = state[f"{prefix}output_words.weight"]
-            again.key, again.replica_id = f"{prefix}{WORDS}", (1, *again.replica_id[1:])
+            again.key, again.replica_id = f"{prefix}{self.settings.words}", (1, *again.replica_id[1:])
         return state
 
     def set_input_tensor(self, input_tensor: list[Tensor | None]) -> None:
         """Megatron's schedules hand over the previous pipeline stage's output here."""
-        self.gpt.set_input_tensor(input_tensor)
+        self.core.set_input_tensor(input_tensor)
 
     def shared_embedding_or_output_weight(self) -> Tensor | None:
         """The embeddings, whose gradients Megatron adds up over the first and the last stage."""
@@ -110,46 +84,43 @@ class DemandModel(MegatronModule):
         Args:
             only_targets: gives the target items' shares instead, (Y,), at a fraction of the price.
         """
-        hidden_T1D = self._hidden(batch)
-        if not self.post_process:
-            return hidden_T1D
-        hidden_TD = self._whole(hidden_T1D)
-        mixture = self.head(hidden_TD[batch.queries_R], hidden_TD, self._words.weight, self.held, batch)
+        if self.settings.architecture == "t5":
+            query_RD, hidden_TD = read_and_answer(self.core, batch)
+        else:
+            hidden_T1D = read_packed(self.core, batch)
+            if not self.post_process:
+                return hidden_T1D
+            hidden_TD = whole(hidden_T1D, self.config)
+            query_RD = hidden_TD[batch.queries_R]
+        mixture = self.head(query_RD, hidden_TD, self._words.weight, self.held, batch)
         shares: Tensor = mixture.of_targets(batch) if only_targets else mixture.dense(batch)
         return shares
 
     def next_token_logits(self, batch: Batch) -> Tensor:
         """What a pretrained model says of the token after each token, (T, B): its base vocabulary has B tokens.
 
-        Only where one process holds the whole model.
+        An encoder and decoder say it of the first token of the answer, given each question, (R, B). Only where one
+        process holds the whole model.
         """
+        if self.settings.architecture == "t5":
+            hidden, _ = read_and_answer(self.core, batch)
+        else:
+            hidden = whole(read_packed(self.core, batch), self.config)
         rows_BD = self._words.weight[: self.vocabulary_size - self.item_count]
         if self.language_head is not None:
             rows_BD = self.language_head
-        logits_TB: Tensor = self.head.norm(self._whole(self._hidden(batch))) @ rows_BD.T
-        return logits_TB
+        logits: Tensor = self.head.norm(hidden) @ rows_BD.T
+        return logits
 
-    def _hidden(self, batch: Batch) -> Tensor:
-        packing = PackedSeqParams(
-            qkv_format="thd",
-            cu_seqlens_q=batch.starts_S1,
-            cu_seqlens_kv=batch.starts_S1,
-            max_seqlen_q=batch.longest,
-            max_seqlen_kv=batch.longest,
-        )
-        hidden_T1D: Tensor = self.gpt(batch.tokens_T[None], batch.places_T[None], None, packed_seq_params=packing)
-        return hidden_T1D
-
-    def _whole(self, hidden_T1D: Tensor) -> Tensor:
-        """(T, D), of all tokens on every process."""
-        if self.config.sequence_parallel:
-            hidden_T1D = gather_from_sequence_parallel_region(hidden_T1D, tensor_parallel_output_grad=False)
-        return hidden_T1D.squeeze(1)
+    @property
+    def core(self) -> Any:
+        """The language model, under the name of its architecture, with which its parameters' names begin."""
+        return getattr(self, self.settings.architecture)
 
     @property
     def words(self) -> VocabParallelEmbedding | None:
         """The embeddings of all tokens, of which this process holds some rows; none in a stage in between."""
-        embeddings: VocabParallelEmbedding | None = self.gpt.embedding.word_embeddings if self.pre_process else None
+        embeddings: VocabParallelEmbedding | None = self.core.embedding.word_embeddings if self.pre_process else None
         return embeddings or self.output_words
 
     @property
@@ -177,64 +148,6 @@ class DemandModel(MegatronModule):
         if self.pre_process != self.post_process and self.words:
             self.words.weight.shared_embedding = True
             self.words.weight.shared = self.post_process
-
-
-def transformer_config(settings: ModelSettings, layout: LayoutSettings | None = None) -> TransformerConfig:
-    """Megatron-core's own configuration of a model in a layout."""
-    layout = layout or LayoutSettings()
-    activations = {"gelu": gelu, "gelu_tanh": partial(gelu, approximate="tanh"), "swiglu": silu}
-    dtype = torch.float32 if layout.precision == "fp32" else torch.bfloat16
-    return TransformerConfig(
-        num_layers=settings.layers,
-        hidden_size=settings.hidden,
-        num_attention_heads=settings.heads,
-        num_query_groups=settings.groups,
-        kv_channels=settings.width,
-        ffn_hidden_size=settings.ffn,
-        hidden_dropout=settings.dropout,
-        attention_dropout=0.0,
-        normalization={"layer": "LayerNorm", "rms": "RMSNorm"}[settings.norm],
-        layernorm_epsilon=settings.norm_epsilon,
-        activation_func=activations[settings.activation],
-        gated_linear_unit=settings.activation == "swiglu",
-        add_bias_linear=settings.bias,
-        add_qkv_bias=settings.qkv_bias,
-        qk_layernorm=settings.qk_norm,
-        embedding_init_method_std=EMBEDDING_STD,
-        use_cpu_initialization=not torch.cuda.is_available(),
-        gradient_accumulation_fusion=False,
-        bias_dropout_fusion=False,
-        calculate_per_token_loss=True,  # the "token" of our loss is a target item
-        tensor_model_parallel_size=layout.tensor,
-        pipeline_model_parallel_size=layout.pipeline,
-        context_parallel_size=layout.context,
-        sequence_parallel=layout.sequence_parallel,
-        variable_seq_lengths=True,  # packs differ in length
-        moe_token_dispatcher_type="alltoall",  # noqa: S106 (unused, but the default is refused with variable lengths)
-        pipeline_dtype=dtype,
-        params_dtype=torch.float32,  # FineTuning turns them into bf16 where asked to
-        bf16=layout.precision != "fp32",
-        fp8="hybrid" if layout.precision == "fp8" else None,
-        recompute_granularity="full" if layout.recompute == "full" else None,
-        recompute_method="uniform" if layout.recompute == "full" else None,
-        recompute_num_layers=1 if layout.recompute == "full" else None,
-    )
-
-
-def layer_spec(config: TransformerConfig, settings: ModelSettings) -> ModuleSpec:
-    """Megatron-core's local layer with our attention; with fp8, Transformer Engine's matrices in it."""
-    spec = get_gpt_layer_local_spec(normalization=config.normalization, qk_layernorm=settings.qk_norm)
-    attention, mlp = spec.submodules.self_attention.submodules, spec.submodules.mlp.submodules
-    attention.core_attention = PackedAttention
-    spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = Norm
-    if settings.qk_norm:
-        attention.q_layernorm = attention.k_layernorm = Norm
-    if config.fp8:
-        from megatron.core.extensions.transformer_engine import TEColumnParallelLinear, TERowParallelLinear
-
-        attention.linear_qkv, attention.linear_proj = TEColumnParallelLinear, TERowParallelLinear
-        mlp.linear_fc1, mlp.linear_fc2 = TEColumnParallelLinear, TERowParallelLinear
-    return spec
 
 
 def initialize_from_catalogue(model: DemandModel, vocabulary: Vocabulary, catalogue: Catalogue) -> None:

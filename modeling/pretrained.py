@@ -17,8 +17,9 @@ from demand.formats import prompt_format
 from demand.tables import TABLES
 from demand.vocabulary import CONTROL, Vocabulary
 from modeling.checkpoint import Checkpoint
-from modeling.families import DECODERS, LANGUAGE_HEAD, Decoder
-from modeling.model import WORDS, DemandModel
+from modeling.counterpart import LANGUAGE_HEAD, Counterpart
+from modeling.families import COUNTERPARTS
+from modeling.model import DemandModel
 from modeling.parallel import initialize
 from modeling.settings import ModelSettings
 from modeling.shards import whole_weights
@@ -49,24 +50,26 @@ def import_hf(source: str, gguf_file: str | None = None) -> Checkpoint:
     options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
     try:
         config = AutoConfig.from_pretrained(source, **options)
-        decoder = _decoder(config, source)
-        settings = decoder.settings(config)
+        counterpart = _counterpart(config, source)
+        settings = counterpart.settings(config)
         safe: dict[str, Any] = {} if gguf_file else {"use_safetensors": True}
-        model = decoder.model.from_pretrained(source, dtype=torch.float32, **options, **safe)
+        model = counterpart.model.from_pretrained(source, dtype=torch.float32, **options, **safe)
         tokenizer = AutoTokenizer.from_pretrained(source, **options).backend_tokenizer
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{source} cannot be imported: {str(error).splitlines()[0]}") from None
     theirs = model.state_dict()
-    text_size = theirs[decoder.words].shape[0]
+    text_size = theirs[counterpart.words].shape[0]
     vocabulary = Vocabulary(tokenizer, 0, max(text_size, tokenizer.get_vocab_size()))
     weights = _initial_weights(settings, vocabulary)
-    weights |= read_weights(decoder, theirs, settings, vocabulary)
+    if LANGUAGE_HEAD in theirs:
+        theirs[LANGUAGE_HEAD] = theirs[LANGUAGE_HEAD] * counterpart.head_scale(config)
+    weights |= read_weights(counterpart, theirs, settings, vocabulary)
     card = {"pretrained": {"source": source, "family": settings.family, "parameters": model.num_parameters()}}
     return Checkpoint(settings, prompt_format(PROMPT_FORMAT), vocabulary, _empty_catalogue(), weights, card=card)
 
 
 def read_weights(
-    decoder: Decoder, theirs: dict[str, Tensor], settings: ModelSettings, vocabulary: Vocabulary
+    counterpart: Counterpart, theirs: dict[str, Tensor], settings: ModelSettings, vocabulary: Vocabulary
 ) -> dict[str, Tensor]:
     """Our parameters from theirs.
 
@@ -76,19 +79,21 @@ def read_weights(
     unread = dict(theirs)
     weights: dict[str, Tensor] = {}
     try:
-        weights[WORDS] = _extended(unread.pop(decoder.words), vocabulary)
+        weights[settings.words] = _extended(unread.pop(counterpart.words), vocabulary)
+        for name in counterpart.words_again:
+            unread.pop(name)
         head = unread.pop(LANGUAGE_HEAD, None)
         if settings.language_head == "own" and head is not None:
             weights["language_head"] = _extended(head, vocabulary)
-        for each in decoder.once:
+        for each in counterpart.once:
             weights[each.ours] = each.read(theirs, settings)
         for layer in range(settings.layers):
-            for each in decoder.layers:
+            for each in counterpart.layers:
                 weights[each.ours.format(layer=layer)] = each.read(theirs, settings, layer)
     except KeyError as error:
         raise CheckpointError(f"the pretrained model has no parameter {error}") from None
     for layer in range(settings.layers):
-        for each in (*decoder.once, *decoder.layers):
+        for each in (*counterpart.once, *counterpart.layers):
             for name in each.write(weights[each.ours.format(layer=layer)], settings, layer):
                 unread.pop(name, None)
     if unread:
@@ -96,12 +101,12 @@ def read_weights(
     return weights
 
 
-def _decoder(config: Any, source: str) -> Decoder:
-    if config.model_type not in DECODERS:
+def _counterpart(config: Any, source: str) -> Counterpart:
+    if config.model_type not in COUNTERPARTS:
         raise CheckpointError(
-            f"{source} is of the family '{config.model_type}': known are {', '.join(sorted(DECODERS))}"
+            f"{source} is of the family '{config.model_type}': known are {', '.join(sorted(COUNTERPARTS))}"
         )
-    return DECODERS[config.model_type]
+    return COUNTERPARTS[config.model_type]
 
 
 def _extended(rows_BD: Tensor, vocabulary: Vocabulary) -> Tensor:

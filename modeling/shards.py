@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from demand.errors import CheckpointError
-from modeling.model import WORDS, DemandModel, synchronize_embeddings
+from modeling.model import DemandModel, synchronize_embeddings
 
 NAMED = {"singleton_local_shards": True, "distrib_optim_sharding_type": "fully_reshardable"}
 """Megatron's words for: every tensor under a name of its own, the optimizer's in the shape of the parameters."""
@@ -47,7 +47,7 @@ def load_weights(model: DemandModel, weights: Mapping[str, Tensor], new: bool = 
     Raises:
         CheckpointError: a parameter is missing or of another shape, or one is left over.
     """
-    unread = set(weights)
+    unread, words = set(weights), model.settings.words
     for name, parameter in model.named_parameters():
         whole = _whole_name(name, model)
         unread.discard(whole)
@@ -56,10 +56,10 @@ def load_weights(model: DemandModel, weights: Mapping[str, Tensor], new: bool = 
         if whole not in weights:
             raise CheckpointError(f"the weights hold no {whole}")
         expected = model.vocabulary_size - (model.item_count if new else 0)
-        if whole == WORDS and len(weights[WORDS]) != expected:
-            raise CheckpointError(f"the weights hold {len(weights[WORDS])} tokens, the vocabulary {expected}")
+        if whole == words and len(weights[words]) != expected:
+            raise CheckpointError(f"the weights hold {len(weights[words])} tokens, the vocabulary {expected}")
         part = _part(parameter, weights[whole], whole, model)
-        if part.shape[1:] != parameter.shape[1:] or (whole != WORDS and part.shape != parameter.shape):
+        if part.shape[1:] != parameter.shape[1:] or (whole != words and part.shape != parameter.shape):
             raise CheckpointError(f"{whole} has the shape {tuple(weights[whole].shape)}, which does not fit the model")
         parameter.data[: len(part)] = part.to(parameter)
     if unread and parallel_state.get_pipeline_model_parallel_world_size() == 1:
@@ -70,13 +70,14 @@ def load_weights(model: DemandModel, weights: Mapping[str, Tensor], new: bool = 
 def whole_weights(model: DemandModel) -> dict[str, Tensor]:
     """The inverse of load_weights, where one process holds the whole model."""
     weights = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
-    return {**weights, WORDS: weights[WORDS][: model.vocabulary_size]}
+    words = model.settings.words
+    return {**weights, words: weights[words][: model.vocabulary_size]}
 
 
 def _whole_name(name: str, model: DemandModel) -> str:
     """A parameter's name in a model that is not spread."""
     if name.startswith("output_words."):
-        return WORDS
+        return model.settings.words
     offset = get_transformer_layer_offset(model.config)
     return LAYER.sub(lambda found: str(int(found[0]) + offset), name)
 
@@ -84,7 +85,7 @@ def _whole_name(name: str, model: DemandModel) -> str:
 def _part(parameter: nn.Parameter, whole: Tensor, name: str, model: DemandModel) -> Tensor:
     """What this process holds of a parameter: rows or columns; of a gate and what it gates, rows of each."""
     rank, size = parallel_state.get_tensor_model_parallel_rank(), parallel_state.get_tensor_model_parallel_world_size()
-    if name == WORDS:  # the last rows of all are padding
+    if name == model.settings.words:  # the last rows of all are padding
         return whole[rank * len(parameter) : (rank + 1) * len(parameter)]
     if size == 1 or not getattr(parameter, "tensor_model_parallel", False):
         return whole

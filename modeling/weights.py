@@ -88,6 +88,22 @@ class Stacked:
         return {name.format(layer=layer): part for name, part in zip(self.theirs, ours.chunk(2), strict=True)}
 
 
+@dataclass(frozen=True)
+class Paired:
+    """Keys and values of cross-attention, apart at theirs; interleaved by head at ours."""
+
+    ours: str
+    theirs: tuple[str, str]
+
+    def read(self, theirs: Mapping[str, Tensor], settings: ModelSettings, layer: int = 0) -> Tensor:
+        parts = [theirs[name.format(layer=layer)].unflatten(0, (settings.heads, -1)) for name in self.theirs]
+        return torch.cat(parts, dim=1).flatten(0, 1)
+
+    def write(self, ours: Tensor, settings: ModelSettings, layer: int = 0) -> dict[str, Tensor]:
+        parts = ours.unflatten(0, (settings.heads, -1)).chunk(2, dim=1)
+        return {name.format(layer=layer): part.flatten(0, 1) for name, part in zip(self.theirs, parts, strict=True)}
+
+
 def interleaved(parts: list[Tensor] | tuple[Tensor, ...], settings: ModelSettings) -> Tensor:
     """(H W, …), (G W, …), (G W, …) -> ((H + 2 G) W, …): for each group its queries, its key, its value."""
     grouped = [part.reshape(settings.groups, -1, *part.shape[1:]) for part in parts]

@@ -30,6 +30,8 @@ class Examples:
         dataset: the folder read by every task; on a cluster it lies where all nodes reach it.
         customers: sorted ids of those who take part.
         end: nothing from this moment on is seen.
+        alone: how many of a history's questions are asked, each in a prompt of its own, for a model that reads a prompt
+            to its end before it answers; by default all of them, in one prompt.
     """
 
     dataset: Dataset
@@ -38,6 +40,7 @@ class Examples:
     end: int
     microbatch_tokens: int
     seed: int
+    alone: int | None = None
 
 
 def training_packs(examples: Examples, epochs: int) -> MaterializedDataset[Any]:
@@ -56,6 +59,8 @@ def training_packs(examples: Examples, epochs: int) -> MaterializedDataset[Any]:
             for customer in examples.dataset.customers(ranges[place], before=examples.end)
             for prompt in examples.renderer.training_prompts(customer, examples.end, rng)
         ]
+        if examples.alone:
+            prompts = [each for prompt in prompts for each in _alone(prompt, examples.alone, rng)]
         rng.shuffle(prompts)
         yield from prompts
 
@@ -104,6 +109,12 @@ def _groups(prompts: Iterable[Prompt], tokens: int) -> Iterator[list[Prompt]]:
         size += len(prompt)
     if group:
         yield group
+
+
+def _alone(prompt: Prompt, count: int, rng: np.random.Generator) -> list[Prompt]:
+    """Some of a prompt's questions at random, each in a prompt of its own."""
+    asked = rng.choice(len(prompt.queries), min(count, len(prompt.queries)), replace=False)
+    return [prompt.alone(int(query)) for query in asked]
 
 
 def _ranges(customers: list[str]) -> list[list[str]]:

@@ -18,7 +18,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from demand.catalogue import Catalogue
 from demand.dataset import Dataset
-from demand.errors import DataError, TrainingError
+from demand.errors import DataError, DemandError, TrainingError
 from demand.moments import DAY, iso, moment
 from demand.prompts import Renderer, profile_text
 from demand.vocabulary import Vocabulary
@@ -31,6 +31,8 @@ from training.settings import Settings, check_layout
 from training.worker import VALIDATION_METRIC, Job, train_worker
 
 VALIDATION_DAYS = 28
+QUESTIONS_ALONE = 4
+"""Questions of each history that an encoder and decoder learn from in an epoch; each costs a reading of its own."""
 
 
 class Plan(BaseModel):
@@ -100,6 +102,7 @@ def prepare(plan: Plan) -> Prepared:
         end=plan.training_end,
         microbatch_tokens=training.microbatch_tokens,
         seed=training.seed,
+        alone=QUESTIONS_ALONE if plan.settings.model.architecture == "t5" else None,
     )
     packs = training_packs(examples, training.epochs)
     asked = draw(customers, training.validation_customers, training.seed + 1)
@@ -140,7 +143,7 @@ def fit(
         board: where progress is posted.
 
     Raises:
-        TrainingError: it came to nothing, and would again.
+        TrainingError: it came to nothing, and would again; a full disk, say, or a gradient that is no number.
         ray.train.TrainingFailedError: the workers failed more often than training.max_failures allows.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
@@ -177,9 +180,22 @@ def fit(
         if isinstance(error, SystemExit) or "exit_actor" in str(error) or "INTENDED" in str(error):
             raise KeyboardInterrupt from None
         raise
+    except ray.train.TrainingFailedError as error:
+        if cause := _mendable(error):
+            raise TrainingError(
+                f"the run failed: {cause}; it goes on from its last checkpoint once that is mended (--resume {name})"
+            ) from None
+        raise
     if reason := result.return_value:  # type: ignore[attr-defined]
         raise TrainingError(str(reason))
     return result
+
+
+def _mendable(error: ray.train.TrainingFailedError) -> str | None:
+    """The first failure of a worker that is the machine's or the user's to mend, such as a full disk."""
+    failures = dict(getattr(error, "worker_failures", {})).values()
+    causes = (each for failure in failures for each in (failure, failure.__cause__))
+    return next((str(each) for each in causes if isinstance(each, OSError | DemandError)), None)
 
 
 def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:

@@ -171,3 +171,17 @@ def test_training_asks_once_about_an_order_and_never_shows_its_answer(
             if prompt.tokens[query] == VOCABULARY.control["<next-order>"]:
                 later = prompt.items[query:]
                 assert set(later[later >= 0][:1]) <= set(target)
+
+
+def test_a_question_alone_is_what_would_have_been_asked_at_its_moment() -> None:
+    customer = Customer("c", tuple(Order(day * DAY, ("b",), (1.0,), (2.0,)) for day in (10, 20, 30, 40)))
+    (prompt,) = renderer("compact").training_prompts(customer, 50 * DAY, np.random.default_rng(3))
+
+    for query in range(len(prompt.queries)):
+        alone = prompt.alone(query)
+
+        assert list(alone.queries) == [len(alone) - 1]
+        assert alone.tokens[-1] == prompt.tokens[prompt.queries[query]]
+        assert list(alone.targets[0]) == list(prompt.targets[query])
+        assert alone.orders.max() == query
+        assert (alone.items >= 0).sum() == query

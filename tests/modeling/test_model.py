@@ -20,14 +20,29 @@ from modeling.parallel import initialize
 from modeling.settings import ModelSettings
 from tests.conftest import CUTOFF
 
-SETTINGS = ModelSettings(layers=1, hidden=32, heads=2, ffn=64)
+SETTINGS = {
+    "gpt": ModelSettings(layers=1, hidden=32, heads=2, ffn=64),
+    "t5": ModelSettings(
+        architecture="t5",
+        family="t5",
+        positions="relative",
+        layers=1,
+        hidden=32,
+        heads=2,
+        ffn=64,
+        norm="rms",
+        activation="geglu_tanh",
+        bias=False,
+        qkv_bias=False,
+    ),
+}
 AS_OF = moment(CUTOFF)
 
 
-@pytest.fixture
-def model(catalogue: Catalogue, vocabulary: Vocabulary) -> DemandModel:
+@pytest.fixture(params=SETTINGS)
+def model(request: pytest.FixtureRequest, catalogue: Catalogue, vocabulary: Vocabulary) -> DemandModel:
     initialize(seed=1)
-    model = DemandModel(SETTINGS, len(vocabulary), len(catalogue))
+    model = DemandModel(SETTINGS[request.param], len(vocabulary), len(catalogue))
     initialize_from_catalogue(model, vocabulary, catalogue)
     return model.eval()
 
@@ -79,6 +94,7 @@ def test_packing_changes_no_answer(model: DemandModel, renderer: Renderer, shop:
     torch.testing.assert_close(packed, alone, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("model", ["gpt"], indirect=True)
 def test_a_query_sees_nothing_after_it(model: DemandModel, renderer: Renderer, shop: Dataset) -> None:
     shuffle_parameters(model)
     customer = next(iter(shop.customers()))
@@ -110,6 +126,8 @@ def test_training_learns_what_is_always_bought(model: DemandModel, renderer: Ren
         for customer in list(shop.customers())[:10]
         for prompt in renderer.training_prompts(customer, AS_OF, np.random.default_rng(0))
     ]
+    if model.settings.architecture == "t5":
+        prompts = [prompt.alone(query) for prompt in prompts for query in range(0, len(prompt.queries), 3)]
     arrays = pack(prompts)
     tuning = FineTuning(model, Schedule(3e-3, warmup_steps=2, total_steps=15, weight_decay=0.01, clip=1.0))
 

@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     BloomConfig,
     BloomForCausalLM,
     GPT2Config,
@@ -18,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
+    T5Config,
 )
 
 from demand.catalogue import Catalogue
@@ -35,6 +37,7 @@ ROWS = 320
 LLAMA = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA |= {"num_key_value_heads": 2, "vocab_size": ROWS}
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+T5 = {"d_model": 32, "d_kv": 6, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": ROWS}
 CONFIGS: dict[str, PretrainedConfig] = {
     "gpt2": GPT2Config(n_layer=2, n_embd=32, n_head=4, n_positions=64, vocab_size=ROWS),
     "gpt_neox": GPTNeoXConfig(
@@ -51,13 +54,28 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "llama-3": LlamaConfig(**LLAMA, rope_parameters={**LLAMA3, "original_max_position_embeddings": 8_192}),
     "qwen2": Qwen2Config(**LLAMA, rope_parameters={"rope_type": "default", "rope_theta": 1e6}),
     "qwen3": Qwen3Config(**LLAMA, head_dim=16),
+    "t5": T5Config(**T5),
+    "flan-t5": T5Config(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
 }
+
+
+def kind(config: PretrainedConfig) -> Any:
+    """transformers' loader of a family."""
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
+def logits_of(model: Any, tokens: np.ndarray) -> torch.Tensor:
+    """After each token, (T, B); of an encoder and decoder, what follows the last token, given those before, (1, B)."""
+    inputs = torch.as_tensor(tokens[None])
+    if not model.config.is_encoder_decoder:
+        return model(inputs).logits[0]
+    return model(input_ids=inputs[:, :-1], decoder_input_ids=inputs[:, -1:]).logits[0]
 
 
 def write_pretrained(config: PretrainedConfig, folder: Path, **options: Any) -> Path:
     """A folder as the hub has them, with random weights that give every part of the model its say."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)
+    model = kind(config).from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
@@ -74,7 +92,7 @@ def write_pretrained(config: PretrainedConfig, folder: Path, **options: Any) -> 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_logits_equal_transformers(name: str, tmp_path: Path) -> None:
-    theirs = AutoModelForCausalLM.from_pretrained(write_pretrained(CONFIGS[name], tmp_path / "hf")).eval()
+    theirs = kind(CONFIGS[name]).from_pretrained(write_pretrained(CONFIGS[name], tmp_path / "hf")).eval()
 
     save_checkpoint(import_hf(str(tmp_path / "hf")), tmp_path / "base")
     base = load_checkpoint(tmp_path / "base")
@@ -84,7 +102,7 @@ def test_logits_equal_transformers(name: str, tmp_path: Path) -> None:
     tokens = np.random.default_rng(0).integers(0, ROWS, 40)
     with torch.no_grad():
         ours = model.next_token_logits(plain_text(tokens))[:, :ROWS]
-        expected = theirs(torch.as_tensor(tokens[None])).logits[0]
+        expected = logits_of(theirs, tokens)
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
     assert ours.std() > 0.1
 
@@ -93,7 +111,7 @@ def test_logits_equal_transformers(name: str, tmp_path: Path) -> None:
 def test_what_came_in_goes_out_with_equal_logits_and_the_catalogues_tokens(
     name: str, catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    theirs = AutoModelForCausalLM.from_pretrained(write_pretrained(CONFIGS[name], tmp_path / "hf")).eval()
+    theirs = kind(CONFIGS[name]).from_pretrained(write_pretrained(CONFIGS[name], tmp_path / "hf")).eval()
     base = import_hf(str(tmp_path / "hf"))
     vocabulary = Vocabulary(base.vocabulary.tokenizer, len(catalogue), base.vocabulary.first_control)
     model = DemandModel(base.settings, len(vocabulary), len(catalogue)).eval()
@@ -105,11 +123,11 @@ def test_what_came_in_goes_out_with_equal_logits_and_the_catalogues_tokens(
         tmp_path / "out",
     )
 
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
-    tokens = torch.as_tensor(np.random.default_rng(0).integers(0, ROWS, 40)[None])
+    again = kind(CONFIGS[name]).from_pretrained(tmp_path / "out").eval()
+    tokens = np.random.default_rng(0).integers(0, ROWS, 40)
     with torch.no_grad():
-        logits = again(tokens).logits[0]
-        torch.testing.assert_close(logits[:, :ROWS], theirs(tokens).logits[0], atol=1e-4, rtol=1e-4)
+        logits = logits_of(again, tokens)
+        torch.testing.assert_close(logits[:, :ROWS], logits_of(theirs, tokens), atol=1e-4, rtol=1e-4)
     assert logits.shape[1] == ROWS + len(CONTROL) + len(catalogue)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path / "out")
     assert tokenizer.convert_tokens_to_ids("<item:item a0>") == vocabulary.item(0)

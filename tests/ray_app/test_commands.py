@@ -98,7 +98,7 @@ def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(home: Path, s
     run = process.stdout.readline().split()[1]
     folder = home / "runs" / run
     deadline = time.monotonic() + 120
-    while not any(folder.glob("checkpoint_*/manifest.json")) and time.monotonic() < deadline:
+    while not any(folder.glob("checkpoint_*/manifest-0-of-1.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)

@@ -30,6 +30,12 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 AS_OF = moment(CUTOFF)
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture(scope="module")
 def model_folder(catalogue: Catalogue, vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> Path:
     initialize(seed=5)
@@ -48,11 +54,8 @@ def model_folder(catalogue: Catalogue, vocabulary: Vocabulary, tmp_path_factory:
 
 @pytest.fixture(scope="module")
 def client(model_folder: Path) -> Iterator[httpx.Client]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with (
-        running(Served(str(model_folder), "demand", 3, port=port)) as url,
+        running(Served(str(model_folder), "demand", 3, port=free_port())) as url,
         httpx.Client(base_url=url, timeout=30) as client,
     ):
         yield client

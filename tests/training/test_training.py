@@ -80,7 +80,7 @@ def test_a_killed_worker_costs_only_the_way_from_the_last_checkpoint(
     result = fit(long, "killed", tmp_path)
 
     assert killed.is_set()
-    assert losses(result) == pytest.approx(undisturbed, abs=1e-4)
+    assert losses(result) == pytest.approx(undisturbed, abs=1e-5)
 
 
 def test_a_run_whose_driver_is_killed_frees_its_processors_also_beside_another_cluster(
@@ -118,7 +118,7 @@ def test_a_finished_run_becomes_a_calibrated_model(prepared: Prepared, shop: Dat
     assert card["validation"]["ndcg@10"] > 0.4
     names = {file.name for file in (tmp_path / "model-folder").iterdir()}
     assert {"model.safetensors", "manifest.json", "calibration.json"} <= names
-    assert not any(name.startswith("resume") for name in names)
+    assert not any(name.startswith(("shard", "plain")) for name in names)
 
 
 def test_a_global_batch_that_the_workers_cannot_share_is_refused(shop: Dataset) -> None:

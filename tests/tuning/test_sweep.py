@@ -30,7 +30,7 @@ def test_trials_try_each_format_and_are_ranked_by_validation(shop: Dataset, tmp_
     assert [trial.state for trial in trials] == ["TERMINATED", "TERMINATED"]
     assert trials[0].score >= trials[1].score > 0
     assert trials[0].checkpoint
-    assert (Path(trials[0].checkpoint) / "model.safetensors").is_file()
+    assert (Path(trials[0].checkpoint) / "manifest-0-of-1.json").is_file()
 
     again = run_sweep(sweep(shop), "sweep", tmp_path)
     assert [(trial.id, trial.score) for trial in again] == [(trial.id, trial.score) for trial in trials]

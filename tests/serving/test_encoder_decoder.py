@@ -1,0 +1,44 @@
+"""Megatron-core's T5Model under the same prompts, head, checkpoints and serving as the decoder."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from ray import serve
+
+from demand.dataset import Dataset
+from demand.moments import moment
+from modeling.predictor import Predictor, Question
+from ray_app.presets import load_settings
+from serving.application import Served, running
+from serving.schemas import CustomerRecord
+from tests.conftest import CUTOFF
+from tests.serving.test_serving import free_port
+from training.run import Plan, best, finish, fit, prepare
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+AS_OF = moment(CUTOFF)
+TINY = {"model.layers": 1, "model.hidden": 32, "model.ffn": 64, "training.epochs": 1}
+TINY |= {"training.microbatch_tokens": 2_048}
+
+
+def test_an_encoder_and_decoder_is_trained_and_served(shop: Dataset, tmp_path: Path) -> None:
+    plan = Plan(data=shop.folder, settings=load_settings("t5-nano").with_values(TINY), cutoff=AS_OF)
+    checkpoint, metrics = best(fit(prepare(plan), "t5", tmp_path))
+    card = finish(plan, "t5", checkpoint, metrics, tmp_path / "model")
+    customer = next(iter(shop.customers(before=AS_OF)))
+    record = CustomerRecord.of(customer).model_dump(mode="json")
+
+    with running(Served(str(tmp_path / "model"), "demand", 1, port=free_port())) as url:
+        asked = {"customer": record, "as_of": f"{CUTOFF}T00:00:00Z", "top_k": 6}
+        answer = httpx.post(f"{url}/v1/predict", json=asked, timeout=30).json()
+
+    serve.shutdown()  # another test's endpoint listens on another port
+
+    assert card["validation"]["ndcg@10"] > 0.4
+    bought = {item for order in customer.orders for item in order.items}
+    assert len({demand["item_id"] for demand in answer["demands"]} & bought) >= 4
+    chances = Predictor.load(tmp_path / "model").answer([Question(customer, AS_OF)], 6)[0]
+    assert [demand["probability"] for demand in answer["demands"]] == pytest.approx(
+        [each.probability for each in chances]
+    )
