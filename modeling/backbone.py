@@ -3,7 +3,9 @@
 Shapes: T tokens of all prompts in a row, S prompts, L tokens of the longest prompt, R queries, D hidden width.
 """
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
@@ -24,8 +26,9 @@ from torch.nn.functional import gelu, relu, silu
 from modeling.attention import MaskedAttention, PackedAttention
 from modeling.batch import Batch
 from modeling.layout import LayoutSettings
+from modeling.lora import LoraColumnParallelLinear, LoraRowParallelLinear
 from modeling.norm import Norm
-from modeling.settings import ModelSettings
+from modeling.settings import LoraSettings, ModelSettings
 
 EMBEDDING_STD = 0.1
 """Spread of a new token's embedding. Each layer norm divides gradients by the spread of what it reads: at Megatron's
@@ -40,11 +43,13 @@ ACTIVATIONS = {
 POSITIONS = {"rotary": "rope", "learned": "learned_absolute", "relative": "relative"}
 
 
-def transformer_config(settings: ModelSettings, layout: LayoutSettings | None = None) -> TransformerConfig:
-    """Megatron-core's own configuration of a model in a layout."""
+def transformer_config(
+    settings: ModelSettings, layout: LayoutSettings | None = None, lora: LoraSettings | None = None
+) -> TransformerConfig:
+    """Megatron-core's own configuration of a model in a layout; its layers find `lora` there, too."""
     layout = layout or LayoutSettings()
     dtype = torch.float32 if layout.precision == "fp32" else torch.bfloat16
-    return TransformerConfig(
+    config = TransformerConfig(
         num_layers=settings.layers,
         hidden_size=settings.hidden,
         num_attention_heads=settings.heads,
@@ -80,6 +85,8 @@ def transformer_config(settings: ModelSettings, layout: LayoutSettings | None = 
         recompute_method="uniform" if layout.recompute == "full" else None,
         recompute_num_layers=1 if layout.recompute == "full" else None,
     )
+    config.lora = lora or LoraSettings()
+    return config
 
 
 def build_core(settings: ModelSettings, config: TransformerConfig, rows: int, first: bool) -> GPTModel | T5Model:
@@ -136,11 +143,16 @@ def _layer(spec: ModuleSpec, settings: ModelSettings, config: TransformerConfig,
     if config.fp8:
         from megatron.core.extensions.transformer_engine import TEColumnParallelLinear, TERowParallelLinear
 
-        theirs = {ColumnParallelLinear: TEColumnParallelLinear, RowParallelLinear: TERowParallelLinear}
-        for part in parts:
-            for name, module in vars(part).items():
-                setattr(part, name, theirs.get(module, module))
+        _exchange(parts, {ColumnParallelLinear: TEColumnParallelLinear, RowParallelLinear: TERowParallelLinear})
+    if config.lora.rank:
+        _exchange(parts, {ColumnParallelLinear: LoraColumnParallelLinear, RowParallelLinear: LoraRowParallelLinear})
     return spec
+
+
+def _exchange(parts: list[Any], others: Mapping[type, type]) -> None:
+    for part in parts:
+        for name, module in vars(part).items():
+            setattr(part, name, others.get(module, module) if isinstance(module, type) else module)
 
 
 def read_packed(core: GPTModel, batch: Batch) -> Tensor:

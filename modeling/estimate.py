@@ -86,7 +86,7 @@ def _spread(run: Run, workers: int, recompute: str) -> Iterator[Run]:
 
 
 def _possible(run: Run, device: Device) -> bool:
-    problems = impossible(run.layout, run.model, run.workers, device.is_gpu)
+    problems = impossible(run.layout, run.model, run.workers, device.is_gpu, run.lora_rank)
     return not any(problems) and run.microbatches % run.copies == 0
 
 
@@ -130,7 +130,7 @@ def _layer_numbers(run: Run) -> float:
     split = queries + 2 * keys + 2 * queries  # what attention reads; what it gives, and that packed again
     split += model.ffn * (5 if model.gated else 1 if model.activation == "relu" else 2)
     alike = 4 * model.hidden  # what goes into both norms, and what comes out of them
-    if model.norm == "rms":  # normalised, before the weight
+    if model.norm == "rms" and not run.lora_rank:  # normalised, for the weight to learn
         alike += 2 * model.hidden
         split += (queries + keys) if model.qk_norm else 0
     if model.dropout:

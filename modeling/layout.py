@@ -54,7 +54,9 @@ def usable(layout: LayoutSettings, workers: int, microbatches: int) -> int:
     return next(copies, 0) * layout.model_parallel
 
 
-def impossible(layout: LayoutSettings, model: ModelSettings, workers: int, on_gpu: bool) -> Iterator[str]:
+def impossible(
+    layout: LayoutSettings, model: ModelSettings, workers: int, on_gpu: bool, lora_rank: int = 0
+) -> Iterator[str]:
     """What cannot be, one sentence each."""
     if workers % layout.model_parallel:
         yield (
@@ -73,5 +75,7 @@ def impossible(layout: LayoutSettings, model: ModelSettings, workers: int, on_gp
         yield "architecture t5 knows layout.tensor and copies, but neither layout.pipeline nor layout.sequence_parallel"
     if layout.context > 1:
         yield "layout.context above 1 needs Transformer Engine's attention, and packed prompts are short: use 1"
+    if layout.precision == "fp8" and lora_rank:
+        yield "layout.precision fp8 and lora.rank do not go together: use bf16"
     if layout.precision == "fp8" and not (on_gpu and find_spec("transformer_engine")):
         yield "layout.precision fp8 needs a GPU and Transformer Engine, which are not both here: use bf16"

@@ -11,12 +11,13 @@ from megatron.core.transformer.module import MegatronModule
 from torch import Tensor, nn
 
 from demand.catalogue import Catalogue
-from demand.vocabulary import Vocabulary
+from demand.vocabulary import CONTROL, Vocabulary
 from modeling.backbone import build_core, read_and_answer, read_packed, transformer_config, whole
 from modeling.batch import Batch
 from modeling.head import DemandHead, Held
 from modeling.layout import LayoutSettings, padded
-from modeling.settings import ModelSettings
+from modeling.lora import freeze
+from modeling.settings import LoraSettings, ModelSettings
 
 
 class DemandModel(MegatronModule):
@@ -33,12 +34,12 @@ class DemandModel(MegatronModule):
         vocabulary_size: int,
         item_count: int,
         layout: LayoutSettings | None = None,
+        lora: LoraSettings | None = None,
     ) -> None:
-        layout = layout or LayoutSettings()
-        config = transformer_config(settings, layout)
+        config = transformer_config(settings, layout, lora)
         super().__init__(config=config)
         self.model_type = ModelType.encoder_or_decoder  # asked for by Megatron's schedules
-        self.settings = settings
+        self.settings, self.lora = settings, lora or LoraSettings()
         self.vocabulary_size, self.item_count = vocabulary_size, item_count
         self.pre_process = parallel_state.is_pipeline_first_stage()
         self.post_process = parallel_state.is_pipeline_last_stage()
@@ -57,6 +58,9 @@ class DemandModel(MegatronModule):
                     rows, settings.hidden, init_method=nn.init.zeros_, config=config
                 )
         self._mark_shared_embeddings()
+        if self.lora.rank:
+            weight, row = (self.words.weight, self.words.vocab_start_index) if self.words else (None, 0)
+            freeze(self, weight, row, first_new=vocabulary_size - item_count - len(CONTROL))
 
     def sharded_state_dict(
         self, prefix: str = "", sharded_offsets: tuple[()] = (), metadata: dict[str, Any] | None = None

@@ -4,7 +4,14 @@ from typing import Any
 
 import torch
 from megatron.core.distributed import DistributedDataParallel
-from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer import (
+    MegatronOptimizer,
+    OptimizerConfig,
+    ParamGroupOverride,
+    ParamKey,
+    get_megatron_optimizer,
+    get_standard_config_overrides,
+)
 from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from torch import Tensor, nn
@@ -12,7 +19,9 @@ from torch import Tensor, nn
 
 def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel) -> MegatronOptimizer:
     """Adam with or without states shared among the copies of the model, whose state can be described from the start."""
-    optimizer = get_megatron_optimizer(config, [model])
+    kept = {ParamKey(name=("*.word_embeddings.weight", "*output_words.weight")): ParamGroupOverride(wd_mult=0.0)}
+    # Weight decay would wear down the embeddings of tokens that are seldom seen, or not learned.
+    optimizer = get_megatron_optimizer(config, [model], {**get_standard_config_overrides(config), **kept})
     for each in optimizer.chained_optimizers:
         if isinstance(each, DistributedOptimizer) and isinstance(each.optimizer, torch.optim.Adam):
             _keep_steps(each)

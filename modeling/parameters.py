@@ -86,7 +86,10 @@ def stage(run: Run, first: bool, last: bool) -> list[Parameters]:
         once = _norm(model, width) + 2 * RELATIVE_BUCKETS * model.heads  # the encoder's last norm; both biases
         parameters.append(Parameters(0, once, trained=not run.lora_rank))
     if first:
-        parameters.append(Parameters(rows, (model.places or 0) * width))
+        parameters += [
+            Parameters(rows, 0),
+            Parameters(0, (model.places or 0) * width, trained=not run.lora_rank),
+        ]
     if last:
         parameters.append(_head(run))
         if not first:  # the first stage's embeddings again
@@ -138,7 +141,7 @@ def _norm(model: ModelSettings, width: int) -> int:
 
 
 def _head(run: Run) -> Parameters:
-    """The mixture head; always trained, as the embeddings are, because a catalogue's items are new to any base."""
+    """The mixture head; always trained, as the embeddings are, of which the items are new to any base."""
     width = run.model.hidden
     elapsed, query, gate = (len(AGE_DAYS) + 2) * width, width * width + width, width + 1
     biases = run.items + len(AGE_DAYS) + 1 + len(ORDERS_AGO) + 1

@@ -92,3 +92,22 @@ class ModelSettings(BaseModel):
         if (self.positions == "learned") != (self.places is not None):
             raise ValueError("places must be given for learned positions, and only for them")
         return self
+
+
+class LoraSettings(BaseModel):
+    """How much of a pretrained model is learned.
+
+    Attributes:
+        rank: of the product that each matrix learns by; 0 learns all weights themselves.
+        alpha: weight of the product, times the rank.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(default=0, ge=0, le=1_024)
+    alpha: float = Field(default=32.0, gt=0)
+
+    @property
+    def scale(self) -> float:
+        """What B A is multiplied by."""
+        return self.alpha / self.rank if self.rank else 0.0

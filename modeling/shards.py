@@ -30,6 +30,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from demand.errors import CheckpointError
+from modeling.lora import A, B, merged
 from modeling.model import DemandModel, synchronize_embeddings
 
 NAMED = {"singleton_local_shards": True, "distrib_optim_sharding_type": "fully_reshardable"}
@@ -43,6 +44,7 @@ def load_weights(model: DemandModel, weights: Mapping[str, Tensor], new: bool = 
 
     Args:
         new: the weights are a pretrained model's, without a catalogue: rows of items, and the items' biases, stay.
+            LoRA's factors stay in any case where none are given.
 
     Raises:
         CheckpointError: a parameter is missing or of another shape, or one is left over.
@@ -51,7 +53,7 @@ def load_weights(model: DemandModel, weights: Mapping[str, Tensor], new: bool = 
     for name, parameter in model.named_parameters():
         whole = _whole_name(name, model)
         unread.discard(whole)
-        if new and whole == ITEM_BIAS:
+        if whole not in weights and ((new and whole == ITEM_BIAS) or whole.endswith((A, B))):
             continue
         if whole not in weights:
             raise CheckpointError(f"the weights hold no {whole}")
@@ -68,10 +70,10 @@ def load_weights(model: DemandModel, weights: Mapping[str, Tensor], new: bool = 
 
 
 def whole_weights(model: DemandModel) -> dict[str, Tensor]:
-    """The inverse of load_weights, where one process holds the whole model."""
+    """The inverse of load_weights, where one process holds the whole model; what LoRA learned is merged."""
     weights = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
     words = model.settings.words
-    return {**weights, words: weights[words][: model.vocabulary_size]}
+    return merged({**weights, words: weights[words][: model.vocabulary_size]}, model.lora)
 
 
 def _whole_name(name: str, model: DemandModel) -> str:

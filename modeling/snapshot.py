@@ -17,6 +17,7 @@ from modeling.checkpoint import Checkpoint, load_description, save_description, 
 from modeling.finetuning import FineTuning
 from modeling.model import DemandModel
 from modeling.parallel import initialize
+from modeling.settings import LoraSettings
 from modeling.shards import NAMED, load_shards, save_shards, whole_weights
 from modeling.state import load_state, save_state
 
@@ -61,7 +62,9 @@ def checkpoint_of(folder: Path) -> Checkpoint:
     verify_snapshot(folder)
     description = load_description(folder)
     initialize()
-    model = DemandModel(description.settings, len(description.vocabulary), len(description.catalogue))
+    lora = LoraSettings.model_validate(description.card.get("settings", {}).get("lora", {}))
+    sizes = len(description.vocabulary), len(description.catalogue)
+    model = DemandModel(description.settings, *sizes, lora=lora)
     state = load_shards({"model": model.sharded_state_dict(metadata=dict(NAMED))}, {}, folder)
     model.load_state_dict(state["model"], strict=False)
     return replace(description, weights=whole_weights(model))

@@ -47,6 +47,7 @@ def question(settings: Settings, workers: int, device: Device, data: Path | None
         history_tokens=settings.prompt.history_tokens,
         microbatch_tokens=settings.training.microbatch_tokens,
         microbatches=settings.training.microbatches,
+        lora_rank=settings.lora.rank,
     )
     return run, assumed
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from demand.errors import SettingsError
 from demand.formats import PromptFormat, prompt_format
 from modeling.layout import LayoutSettings, impossible, usable
-from modeling.settings import ModelSettings
+from modeling.settings import LoraSettings, ModelSettings
 
 
 class TrainingSettings(BaseModel):
@@ -62,6 +62,7 @@ class Settings(BaseModel):
     prompt: PromptFormat = prompt_format("compact")
     training: TrainingSettings = TrainingSettings()
     layout: LayoutSettings = LayoutSettings()
+    lora: LoraSettings = LoraSettings()
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -110,8 +111,10 @@ def settings_from(content: Any) -> Settings:
 def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
     """Raises SettingsError, which says why, where workers cannot share a run in its layout."""
     layout, training = settings.layout, settings.training
-    for problem in impossible(layout, settings.model, workers, on_gpu):
+    for problem in impossible(layout, settings.model, workers, on_gpu, settings.lora.rank):
         raise SettingsError(problem)
+    if settings.lora.rank and not settings.base:
+        raise SettingsError(f"lora.rank {settings.lora.rank} adapts a pretrained model: name one with base, or use 0")
     copies = workers // layout.model_parallel
     if training.microbatches % copies:
         raise SettingsError(
@@ -149,5 +152,6 @@ def setting_names() -> list[str]:
         "prompt": PromptFormat,
         "training": TrainingSettings,
         "layout": LayoutSettings,
+        "lora": LoraSettings,
     }
     return ["base"] + [f"{section}.{name}" for section, model in sections.items() for name in model.model_fields]

@@ -13,14 +13,16 @@ from safetensors.torch import load_file
 
 from modeling.finetuning import FineTuning, Schedule
 from modeling.layout import LayoutSettings
+from modeling.lora import A, B
 from modeling.model import DemandModel
 from modeling.parallel import initialize
-from modeling.settings import ModelSettings
+from modeling.settings import LoraSettings, ModelSettings
 from modeling.shards import load_shards, load_weights, save_shards
 from modeling.state import load_state, save_state
 
 SCHEDULE = Schedule(3e-3, warmup_steps=2, total_steps=20, weight_decay=0.01, clip=0.5)
 STEPS = 10
+OFF = LoraSettings()
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Program:
     name: str
     layout: LayoutSettings
     processes: int = 1
+    lora: LoraSettings = OFF
     start: str | None = None
     keep_after: int | None = None
 
@@ -55,8 +58,10 @@ class Stage:
     def train(self, program: Program) -> list[float]:
         """This process's part of a program; its process group is there."""
         initialize(seed=0, layout=program.layout)
-        model = DemandModel(self.settings, self.vocabulary, self.items, program.layout)
-        load_weights(model, load_file(self.folder / "weights.safetensors"))
+        model = DemandModel(self.settings, self.vocabulary, self.items, program.layout, program.lora)
+        weights = load_file(self.folder / "weights.safetensors")
+        factors = {name for name in weights if name.endswith((A, B)) and not program.lora.rank}
+        load_weights(model, {name: tensor for name, tensor in weights.items() if name not in factors})
         tuning = FineTuning(model, SCHEDULE, program.layout)
         first = 0
         if program.start:

@@ -25,7 +25,7 @@ from modeling.layout import LayoutSettings
 from modeling.model import DemandModel, parameter_count
 from modeling.parallel import initialize
 from modeling.parameters import Run
-from modeling.settings import ModelSettings
+from modeling.settings import LoraSettings, ModelSettings
 from tests.conftest import CUTOFF
 
 H100 = GPUS["h100"]
@@ -93,12 +93,13 @@ def head_parameters(width: int, items: int, norm: int) -> int:
     return norm * width + 22 * width + 3 * width * width + width + width + 1 + items + 21 + 16
 
 
+@pytest.mark.parametrize("rank", [0, 4])
 @pytest.mark.parametrize("name", SHAPES)
-def test_parameters_are_those_of_the_real_model(name: str) -> None:
+def test_parameters_are_those_of_the_real_model(name: str, rank: int) -> None:
     initialize()
-    model = DemandModel(SHAPES[name], 300 + len(CONTROL) + 50, 50)
+    model = DemandModel(SHAPES[name], 300 + len(CONTROL) + 50, 50, lora=LoraSettings(rank=rank))
 
-    found = estimate(run_of(SHAPES[name]), H100)
+    found = estimate(run_of(SHAPES[name], lora_rank=rank), H100)
 
     assert found.parameters == found.parameters_per_worker == parameter_count(model)
     assert found.trained == sum(each.numel() for each in model.parameters() if each.requires_grad)
@@ -155,15 +156,17 @@ def test_weights_gradients_and_moments_are_those_of_a_real_run(
     assert memory.optimizer == _bytes(kept) == moments * memory.gradients
 
 
+@pytest.mark.parametrize("rank", [0, 4])
 @pytest.mark.parametrize("name", SHAPES)
 def test_activations_are_what_a_real_step_keeps(
-    name: str, prompts: list[Prompt], vocabulary: Vocabulary, catalogue: Catalogue
+    name: str, rank: int, prompts: list[Prompt], vocabulary: Vocabulary, catalogue: Catalogue
 ) -> None:
     initialize()
     shape = SHAPES[name].model_copy(update={"places": 1_024} if SHAPES[name].places else {})
     if shape.architecture == "t5":
         prompts = [each.alone(len(each.queries) - 1) for each in prompts]
-    model, batch = DemandModel(shape, len(vocabulary), len(catalogue)).train(), Batch.from_prompts(prompts)
+    model = DemandModel(shape, len(vocabulary), len(catalogue), lora=LoraSettings(rank=rank)).train()
+    batch = Batch.from_prompts(prompts)
     before = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *vars(batch).values())}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -178,7 +181,7 @@ def test_activations_are_what_a_real_step_keeps(
     tokens = (
         len(prompts) * batch.longest if shape.architecture == "t5" else len(batch.tokens_T)
     )  # T5's lie side by side
-    run = run_of(shape, items=len(catalogue), microbatch_tokens=tokens, history_tokens=batch.longest)
+    run = run_of(shape, items=len(catalogue), microbatch_tokens=tokens, history_tokens=batch.longest, lora_rank=rank)
     assert measured == pytest.approx(estimate(run, H100).memory.activations, rel=0.08)
 
 

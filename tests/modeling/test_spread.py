@@ -15,16 +15,17 @@ from demand.packing import pack
 from demand.prompts import Renderer
 from demand.vocabulary import Vocabulary
 from modeling.layout import LayoutSettings
+from modeling.lora import B
 from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
-from modeling.settings import ModelSettings
-from modeling.shards import whole_weights
+from modeling.settings import LoraSettings, ModelSettings
 from tests.conftest import CUTOFF
 from tests.modeling.spread import STEPS, Program, Stage
 
 SETTINGS = ModelSettings(
     layers=2, hidden=32, heads=4, key_value_heads=2, ffn=48, dropout=0.0, activation="swiglu", norm="rms", qk_norm=True
 )
+LORA = LoraSettings(rank=4, alpha=8)
 PROGRAMS = [
     Program("one", LayoutSettings(), keep_after=5),
     Program("tensor", LayoutSettings(tensor=2), 2, keep_after=5),
@@ -39,6 +40,11 @@ PROGRAMS = [
     Program("one-to-pipeline", LayoutSettings(pipeline=2), 2, start="one"),
     Program("tensor-data-to-one", LayoutSettings(distributed_optimizer=True), start="tensor-data"),
     Program("data-to-tensor-data", LayoutSettings(tensor=2, distributed_optimizer=True), 4, start="data"),
+    Program("lora-one", LayoutSettings(), lora=LORA),
+    Program("lora-tensor", LayoutSettings(tensor=2), 2, LORA, keep_after=5),
+    Program("lora-pipeline", LayoutSettings(pipeline=2), 2, LORA),
+    Program("lora-sequence", LayoutSettings(tensor=2, sequence_parallel=True, distributed_optimizer=True), 2, LORA),
+    Program("lora-tensor-to-one", LayoutSettings(), 1, LORA, start="lora-tensor"),
 ]
 
 
@@ -48,15 +54,15 @@ def stage(
 ) -> Stage:
     folder = tmp_path_factory.mktemp("spread")
     initialize(seed=3)
-    model = DemandModel(SETTINGS, len(vocabulary), len(catalogue))
+    model = DemandModel(SETTINGS, len(vocabulary), len(catalogue), lora=LORA)
     initialize_from_catalogue(model, vocabulary, catalogue)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.startswith("head."):  # every part of the head has its say from the first step on
+            if name.startswith("head.") or name.endswith(B):  # every part has its say from the first step on
                 parameter.add_(torch.randn_like(parameter) * 0.05)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in whole_weights(model).items()}, folder / "weights.safetensors"
-    )
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    weights[SETTINGS.words] = weights[SETTINGS.words][: len(vocabulary)].clone()
+    save_file(weights, folder / "weights.safetensors")
     stage = Stage(folder, SETTINGS, len(vocabulary), len(catalogue))
     write_microbatches(stage, shop, Renderer(prompt_format("compact"), vocabulary, catalogue))
     stage.run(PROGRAMS)
@@ -75,9 +81,16 @@ def write_microbatches(stage: Stage, shop: Dataset, renderer: Renderer) -> None:
         np.savez(stage.folder / f"{number}.npz", **pack(prompts))
 
 
-@pytest.mark.parametrize("name", [program.name for program in PROGRAMS[1:] if not program.start])
+def one_process(name: str) -> str:
+    """The program that does the same alone."""
+    return "lora-one" if name.startswith("lora") else "one"
+
+
+@pytest.mark.parametrize(
+    "name", [program.name for program in PROGRAMS if not program.start and program.name not in ("one", "lora-one")]
+)
 def test_every_layout_learns_as_one_process(stage: Stage, name: str) -> None:
-    alone = stage.losses("one")
+    alone = stage.losses(one_process(name))
 
     assert stage.losses(name) == pytest.approx(alone, abs=1e-4)
     assert min(alone) < alone[0] - 0.05
@@ -85,7 +98,7 @@ def test_every_layout_learns_as_one_process(stage: Stage, name: str) -> None:
 
 @pytest.mark.parametrize("name", [program.name for program in PROGRAMS if program.start])
 def test_a_state_saved_in_one_layout_goes_on_in_another(stage: Stage, name: str) -> None:
-    assert stage.losses(name) == pytest.approx(stage.losses("one")[5:], abs=1e-4)
+    assert stage.losses(name) == pytest.approx(stage.losses(one_process(name))[5:], abs=1e-4)
 
 
 def test_what_is_kept_holds_no_pickle(stage: Stage) -> None:
