@@ -178,9 +178,8 @@ def test_activations_are_what_a_real_step_keeps(
         order_loss(model(batch, only_targets=True))
     measured = sum(storage.nbytes() for place, storage in kept.items() if place not in before)
 
-    tokens = (
-        len(prompts) * batch.longest if shape.architecture == "t5" else len(batch.tokens_T)
-    )  # T5's lie side by side
+    side_by_side = shape.architecture == "t5"  # and padded
+    tokens = len(prompts) * batch.longest if side_by_side else len(batch.tokens_T)
     run = run_of(shape, items=len(catalogue), microbatch_tokens=tokens, history_tokens=batch.longest, lora_rank=rank)
     assert measured == pytest.approx(estimate(run, H100).memory.activations, rel=0.08)
 
