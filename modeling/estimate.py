@@ -2,7 +2,7 @@
 
 Memory is what Megatron-core holds between steps (Rajbhandari et al., 2020, "ZeRO") and what PyTorch keeps for the
 backward pass (Korthikanti et al., 2022, "Reducing Activation Recomputation in Large Transformer Models", section 4,
-without its attention scores, which fused attention never keeps). Speed is the model's FLOPs (Chowdhery et al., 2022,
+without attention scores where attention is fused). Speed is the model's FLOPs (Chowdhery et al., 2022,
 "PaLM", appendix B) at an assumed share of the device's peak, with the pipeline's bubble (Narayanan et al., 2021,
 "Efficient Large-Scale Language Model Training on GPU Clusters", section 2.2).
 """
@@ -13,7 +13,7 @@ from itertools import product
 
 from modeling.devices import Device
 from modeling.layout import LayoutSettings, impossible
-from modeling.parameters import Run, matrices, stage
+from modeling.parameters import Run, crossing, matrices, stage
 
 GIB = 2**30
 QUERIES, ITEMS = 0.09, 0.82
@@ -121,21 +121,24 @@ def _activations(run: Run, first: bool, last: bool) -> float:
 
 
 def _layer_numbers(run: Run) -> float:
-    """Numbers that a layer keeps of each token: Korthikanti et al.'s list, as PyTorch's unfused layers come to it."""
+    """Numbers that a layer keeps of each token: Korthikanti et al.'s list, as PyTorch's unfused layers come to it.
+
+    Padding is not counted: a T5's prompts lie side by side, and short ones are as long as the longest.
+    """
     model, tensor = run.model, run.layout.tensor
     queries, keys = model.heads * model.width, model.groups * model.width
     split = queries + 2 * keys + 2 * queries  # what attention reads; what it gives, and that packed again
-    split += model.ffn * (5 if model.gated else 2)  # before and after the activation
+    split += model.ffn * (5 if model.gated else 1 if model.activation == "relu" else 2)
     alike = 4 * model.hidden  # what goes into both norms, and what comes out of them
-    if model.norm == "rms":  # normalised, before the weight
+    if model.norm == "rms" and not run.lora_rank:  # normalised, for the weight to learn
         alike += 2 * model.hidden
         split += (queries + keys) if model.qk_norm else 0
     if model.dropout:
         alike += 2 * model.hidden
-    if model.architecture == "t5":  # keys and values for the decoder; the scores' mask and bias are not counted
-        split += 2 * queries
     angles = 4 * model.width if model.positions == "rotary" else 0  # sines and cosines, for queries and for keys
     split += (queries + keys) if angles else 0  # rotated
+    if model.architecture == "t5":  # attention with a learned bias is not fused; what the decoder reads of each token
+        split += model.heads * run.longest + 3 * keys
     return split / tensor + alike / (tensor if run.layout.sequence_parallel else 1) + angles
 
 
@@ -144,7 +147,7 @@ def _head_activations(run: Run) -> float:
     queries, positions = QUERIES * run.microbatch_tokens, ITEMS * run.microbatch_tokens
     scores = 2 * 4 * queries * run.items / run.layout.tensor  # 32-bit exponentials, and later their gradient
     copied = positions * 2 * run.model.hidden + queries * positions
-    pairs = queries * min(run.history_tokens, run.microbatch_tokens) / 4
+    pairs = queries * run.longest / 4
     return scores + copied * run.bytes_per_number + pairs * BYTES_PER_PAIR
 
 
@@ -160,13 +163,15 @@ def _busy(run: Run) -> float:
 def _flops_per_token(run: Run) -> float:
     """Of a training step; a product of matrices takes 2 FLOPs forward and 2 backward for each of its factors to learn.
 
-    A token attends to half of the longest prompt, on average. The head works at the queries only.
+    A decoder's token attends to half of the longest prompt on average, an encoder's to all of it. What answers works at
+    the queries only, and of a T5's decoder only the keys and values of each token count.
     """
-    model, tokens = run.model, run.microbatch_tokens
-    seen = min(run.history_tokens, tokens) / (1 if model.architecture == "t5" else 2)  # an encoder looks both ways
-    linear = model.layers * sum(each.inputs * each.outputs for each in matrices(model) if each.every_token)
-    attention = model.layers * 2 * model.heads * model.width * seen
-    asked = QUERIES * model.hidden * (run.items + 2 * model.hidden + ITEMS * tokens)
+    model, encoder = run.model, run.model.architecture == "t5"
+    linear = sum(each.inputs * each.outputs for each in [*matrices(model), *(crossing(model)[1:2] if encoder else ())])
+    attention = 2 * model.heads * model.width * run.longest * (1 if encoder else 0.5)
+    asked = QUERIES * model.hidden * (run.items + 2 * model.hidden + ITEMS * run.microbatch_tokens)
     head = asked + ITEMS * model.hidden**2
     again = 1 if run.layout.recompute == "full" else 0
-    return 2 * ((2 + again + (not run.lora_rank)) * linear + (3 + again) * attention + 3 * head)
+    learned = 0 if run.lora_rank else 1
+    layer = (2 + again + learned) * linear + (3 + again) * attention
+    return float(2 * (model.layers * layer + 3 * head))

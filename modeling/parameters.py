@@ -1,6 +1,7 @@
 """How many parameters a model has, and how many each worker holds: counted from its shape, without making one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from demand.vocabulary import CONTROL
 from modeling.buckets import AGE_DAYS, ORDERS_AGO
@@ -8,7 +9,7 @@ from modeling.layout import LayoutSettings, padded
 from modeling.settings import ModelSettings
 
 RELATIVE_BUCKETS = 32
-"""Of T5's bias by distance, one for the encoder and one for the decoder."""
+"""Distances that T5's relative positions tell apart (Raffel et al., 2020)."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Run:
 
     Attributes:
         text_tokens, items: of the vocabulary; control tokens come on top.
-        history_tokens: the longest prompt.
+        history_tokens: of a prompt, at most.
         microbatches: in a global batch, of all copies of the model.
         lora_rank: of the adapters beside each linear layer, which is then frozen; 0 trains everything.
     """
@@ -36,6 +37,11 @@ class Run:
     def copies(self) -> int:
         """Copies of the model, which share the global batch."""
         return self.workers // self.layout.model_parallel
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt."""
+        return min(self.history_tokens, self.microbatch_tokens)
 
     @property
     def base_tokens(self) -> int:
@@ -61,14 +67,29 @@ class Parameters:
         return -(-self.split // tensor) + self.whole
 
 
+class Matrix(NamedTuple):
+    """A linear layer. Tensor parallelism splits its outputs (`by_outputs`) or else its inputs."""
+
+    inputs: int
+    outputs: int
+    by_outputs: bool
+    bias: bool
+
+
 def stage(run: Run, first: bool, last: bool) -> list[Parameters]:
     """The parameters of one pipeline stage."""
     model, width = run.model, run.model.hidden
     rows = padded(run.base_tokens + run.items) * width
-    parameters = [_layers(run), *_adapters(run)]
+    parameters = _layers(run, matrices(model), norms=2)
+    if model.architecture == "t5":
+        parameters += _layers(run, [*matrices(model), *crossing(model)], norms=3)
+        once = _norm(model, width) + 2 * RELATIVE_BUCKETS * model.heads  # the encoder's last norm; both biases
+        parameters.append(Parameters(0, once, trained=not run.lora_rank))
     if first:
-        parameters.append(Parameters(rows, 0))
-        parameters.append(Parameters(0, (model.places or 0) * width, trained=not run.lora_rank))
+        parameters += [
+            Parameters(rows, 0),
+            Parameters(0, (model.places or 0) * width, trained=not run.lora_rank),
+        ]
     if last:
         parameters.append(_head(run))
         if not first:  # the first stage's embeddings again
@@ -78,76 +99,50 @@ def stage(run: Run, first: bool, last: bool) -> list[Parameters]:
     return parameters
 
 
-def _layers(run: Run) -> Parameters:
-    """The layers of one stage, and what an encoder has beside its layers."""
-    model = run.model
-    norm = model.hidden * (2 if model.norm == "layer" else 1)
-    split = whole = 0
-    for each in matrices(model):
-        split += each.inputs * each.outputs
-        if each.column:
-            split += each.outputs if model.bias or (each.qkv and model.qkv_bias) else 0
-        else:
-            whole += each.outputs if model.bias else 0
-    whole += (5 if model.architecture == "t5" else 2) * norm
-    if model.qk_norm:
-        whole += 2 * model.width * (2 if model.norm == "layer" else 1)
-    layers = model.layers // run.layout.pipeline
-    once = norm + 2 * RELATIVE_BUCKETS * model.heads if model.architecture == "t5" else 0
-    return Parameters(layers * split, layers * whole + once, trained=not run.lora_rank)
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """One matrix of a layer. `column`: tensor parallelism splits its outputs, otherwise its inputs.
-
-    A decoder that answers one question has few tokens; `every_token` are those that all tokens of a prompt go through.
-    """
-
-    inputs: int
-    outputs: int
-    column: bool
-    every_token: bool = True
-    qkv: bool = False
-
-
 def matrices(model: ModelSettings) -> list[Matrix]:
-    """Of a layer; of an encoder and decoder, of a layer of each."""
-    if model.architecture == "gpt":
-        return [*_self_attention(model), *_feed_forward(model)]
-    queries = model.heads * model.width
-    decoder = [*_self_attention(model), Matrix(model.hidden, queries, True), *_feed_forward(model)]
-    cross = [Matrix(model.hidden, 2 * queries, True), Matrix(queries, model.hidden, False, every_token=False)]
-    asked = [replace(each, every_token=False) for each in decoder]
-    return [*_self_attention(model), *_feed_forward(model), *asked, *cross]
-
-
-def _self_attention(model: ModelSettings) -> list[Matrix]:
+    """Of a layer: queries, keys and values; their projection; feed-forward up, with its gate, and down."""
     queries, keys = model.heads * model.width, model.groups * model.width
-    return [Matrix(model.hidden, queries + 2 * keys, True, qkv=True), Matrix(queries, model.hidden, False)]
-
-
-def _feed_forward(model: ModelSettings) -> list[Matrix]:
     up = model.ffn * (2 if model.gated else 1)
-    return [Matrix(model.hidden, up, True), Matrix(model.ffn, model.hidden, False)]
+    return [
+        Matrix(model.hidden, queries + 2 * keys, True, model.bias or model.qkv_bias),
+        Matrix(queries, model.hidden, False, model.bias),
+        Matrix(model.hidden, up, True, model.bias),
+        Matrix(model.ffn, model.hidden, False, model.bias),
+    ]
 
 
-def _adapters(run: Run) -> list[Parameters]:
-    """LoRA's two matrices beside each matrix (Hu et al., 2021): each is split where the matrix beside it is."""
-    if not run.lora_rank:
-        return []
-    layers = run.model.layers // run.layout.pipeline
-    split = whole = 0
-    for each in matrices(run.model):
-        split += run.lora_rank * (each.outputs if each.column else each.inputs)
-        whole += run.lora_rank * (each.inputs if each.column else each.outputs)
-    return [Parameters(layers * split, layers * whole)]
+def crossing(model: ModelSettings) -> list[Matrix]:
+    """Of a decoder's layer that reads an encoder, beside its others: queries, keys and values, their projection."""
+    queries = model.heads * model.width
+    return [
+        Matrix(model.hidden, queries, True, model.bias),
+        Matrix(model.hidden, 2 * queries, True, model.bias),
+        Matrix(queries, model.hidden, False, model.bias),
+    ]
+
+
+def _layers(run: Run, linear: list[Matrix], norms: int) -> list[Parameters]:
+    """One stage's layers, and LoRA's two matrices beside each matrix of them (Hu et al., 2021)."""
+    model, layers = run.model, run.model.layers // run.layout.pipeline
+    whole = norms * _norm(model, model.hidden) + (2 * _norm(model, model.width) if model.qk_norm else 0)
+    split = sum(each.inputs * each.outputs + each.outputs * (each.bias and each.by_outputs) for each in linear)
+    whole += sum(each.outputs * (each.bias and not each.by_outputs) for each in linear)
+    parameters = [Parameters(layers * split, layers * whole, trained=not run.lora_rank)]
+    if run.lora_rank:  # each adapter is split where the matrix beside it is
+        split = run.lora_rank * sum(each.outputs if each.by_outputs else each.inputs for each in linear)
+        whole = run.lora_rank * sum(each.inputs if each.by_outputs else each.outputs for each in linear)
+        parameters.append(Parameters(layers * split, layers * whole))
+    return parameters
+
+
+def _norm(model: ModelSettings, width: int) -> int:
+    """A weight, and a bias where it is no root-mean-square norm."""
+    return width * (2 if model.norm == "layer" else 1)
 
 
 def _head(run: Run) -> Parameters:
-    """The mixture head; always trained, as the embeddings are, because a catalogue's items are new to any base."""
+    """The mixture head; always trained, as the embeddings are, of which the items are new to any base."""
     width = run.model.hidden
-    norm = width * (2 if run.model.norm == "layer" else 1)
     elapsed, query, gate = (len(AGE_DAYS) + 2) * width, width * width + width, width + 1
     biases = run.items + len(AGE_DAYS) + 1 + len(ORDERS_AGO) + 1
-    return Parameters(2 * width * width, norm + elapsed + query + gate + biases)
+    return Parameters(2 * width * width, _norm(run.model, width) + elapsed + query + gate + biases)

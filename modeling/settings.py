@@ -66,7 +66,7 @@ class ModelSettings(BaseModel):
 
     @property
     def gated(self) -> bool:
-        """Whether the feed-forward layers have a gate beside what it gates."""
+        """Whether the feed-forward layers have a gate."""
         return self.activation in ("swiglu", "geglu_tanh")
 
     @property

@@ -17,8 +17,8 @@ class Base:
 
 BASES = {
     "smollm2": Base("HuggingFaceTB/SmolLM2-135M", 49_152),
-    "llama3-8b": Base("meta-llama/Llama-3.1-8B", 128_256),
     "flan-t5-base": Base("google/flan-t5-base", 32_128),
+    "llama3-8b": Base("meta-llama/Llama-3.1-8B", 128_256),
 }
 UNKNOWN_BASE = Base("PATH", 151_936)
 """Of any other name: as many tokens as the largest vocabulary of the known families has, Qwen's."""
