@@ -23,9 +23,9 @@ from modeling.state import load_state, save_state
 
 
 def save_snapshot(tuning: FineTuning, description: Checkpoint, extra: dict[str, Any], folder: Path) -> None:
-    """Writes this process's part into an empty folder. Every process of the group calls it, each with a folder of its own.
+    """Writes this process's part into an empty folder. Every process of the group calls it.
 
-    The snapshot is what all these folders hold together.
+    Each gives a folder of its own; the snapshot is what all these folders hold together.
 
     Args:
         description: what the checkpoint will be, without weights.

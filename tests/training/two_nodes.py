@@ -17,7 +17,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from demand.dataset import Dataset
-from tests.training.test_training import losses, plan
+from tests.training.runs import losses, plan
 from training.run import fit, prepare
 
 
