@@ -47,10 +47,6 @@ class Stage:
     items: int
     microbatches: int = 4
 
-    def run(self, programs: Sequence[Program]) -> None:
-        """Runs them in processes of their own; losses are written to NAME.json."""
-        mp.spawn(_work, (self, list(programs)), max(program.processes for program in programs))
-
     def losses(self, name: str) -> list[float]:
         losses: list[float] = json.loads((self.folder / f"{name}.json").read_text())
         return losses
@@ -93,11 +89,16 @@ class Stage:
             return dict(arrays)
 
 
-def _work(rank: int, stage: Stage, programs: list[Program]) -> None:
+def run(work: Sequence[tuple[Stage, Program]]) -> None:
+    """Runs programs in processes of their own; losses are written to NAME.json in their stage's folder."""
+    mp.spawn(_work, (list(work),), max(program.processes for _, program in work))
+
+
+def _work(rank: int, work: list[tuple[Stage, Program]]) -> None:
     from megatron.core import parallel_state
 
     torch.set_num_threads(1)
-    for program in programs:
+    for stage, program in work:
         if rank < program.processes:
             meeting = f"file://{stage.folder}/meeting-{program.name}"
             dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=program.processes)

@@ -20,12 +20,20 @@ from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
 from modeling.settings import LoraSettings, ModelSettings
 from tests.conftest import CUTOFF
-from tests.modeling.spread import STEPS, Program, Stage
+from tests.modeling.spread import STEPS, Program, Stage, run
 
 SETTINGS = ModelSettings(
     layers=2, hidden=32, heads=4, key_value_heads=2, ffn=48, dropout=0.0, activation="swiglu", norm="rms", qk_norm=True
 )
+T5 = SETTINGS.model_copy(
+    update={"architecture": "t5", "family": "t5", "positions": "relative", "key_value_heads": None, "qk_norm": False}
+)
 LORA = LoraSettings(rank=4, alpha=8)
+T5_PROGRAMS = [
+    Program("one", LayoutSettings()),
+    Program("tensor", LayoutSettings(tensor=2, distributed_optimizer=True), 2, keep_after=5),
+    Program("tensor-to-one", LayoutSettings(distributed_optimizer=True), start="tensor"),
+]
 PROGRAMS = [
     Program("one", LayoutSettings(), keep_after=5),
     Program("tensor", LayoutSettings(tensor=2), 2, keep_after=5),
@@ -49,24 +57,36 @@ PROGRAMS = [
 
 
 @pytest.fixture(scope="module")
-def stage(
+def stages(
     tmp_path_factory: pytest.TempPathFactory, shop: Dataset, catalogue: Catalogue, vocabulary: Vocabulary
-) -> Stage:
-    folder = tmp_path_factory.mktemp("spread")
+) -> dict[str, Stage]:
+    renderer = Renderer(prompt_format("compact"), vocabulary, catalogue)
+    stages = {}
+    for settings in (SETTINGS, T5):
+        stage = Stage(tmp_path_factory.mktemp("spread"), settings, len(vocabulary), len(catalogue))
+        write_weights(stage, vocabulary, catalogue)
+        write_microbatches(stage, shop, renderer)
+        stages[settings.architecture] = stage
+    run([*((stages["gpt"], each) for each in PROGRAMS), *((stages["t5"], each) for each in T5_PROGRAMS)])
+    return stages
+
+
+@pytest.fixture
+def stage(stages: dict[str, Stage]) -> Stage:
+    return stages["gpt"]
+
+
+def write_weights(stage: Stage, vocabulary: Vocabulary, catalogue: Catalogue) -> None:
     initialize(seed=3)
-    model = DemandModel(SETTINGS, len(vocabulary), len(catalogue), lora=LORA)
+    model = DemandModel(stage.settings, stage.vocabulary, stage.items, lora=LORA)
     initialize_from_catalogue(model, vocabulary, catalogue)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.startswith("head.") or name.endswith(B):  # every part has its say from the first step on
                 parameter.add_(torch.randn_like(parameter) * 0.05)
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    weights[SETTINGS.words] = weights[SETTINGS.words][: len(vocabulary)].clone()
-    save_file(weights, folder / "weights.safetensors")
-    stage = Stage(folder, SETTINGS, len(vocabulary), len(catalogue))
-    write_microbatches(stage, shop, Renderer(prompt_format("compact"), vocabulary, catalogue))
-    stage.run(PROGRAMS)
-    return stage
+    weights[stage.settings.words] = weights[stage.settings.words][: stage.vocabulary].clone()
+    save_file(weights, stage.folder / "weights.safetensors")
 
 
 def write_microbatches(stage: Stage, shop: Dataset, renderer: Renderer) -> None:
@@ -78,6 +98,8 @@ def write_microbatches(stage: Stage, shop: Dataset, renderer: Renderer) -> None:
             for place in rng.choice(len(customers), 3, replace=False)
             for prompt in renderer.training_prompts(customers[place], moment(CUTOFF), rng)
         ]
+        if stage.settings.architecture == "t5":
+            prompts = [prompt.alone(len(prompt.queries) // 2) for prompt in prompts]
         np.savez(stage.folder / f"{number}.npz", **pack(prompts))
 
 
@@ -99,6 +121,13 @@ def test_every_layout_learns_as_one_process(stage: Stage, name: str) -> None:
 @pytest.mark.parametrize("name", [program.name for program in PROGRAMS if program.start])
 def test_a_state_saved_in_one_layout_goes_on_in_another(stage: Stage, name: str) -> None:
     assert stage.losses(name) == pytest.approx(stage.losses(one_process(name))[5:], abs=1e-4)
+
+
+def test_an_encoder_and_decoder_is_sharded_as_well(stages: dict[str, Stage]) -> None:
+    alone = stages["t5"].losses("one")
+
+    assert stages["t5"].losses("tensor") == pytest.approx(alone, abs=1e-4)
+    assert stages["t5"].losses("tensor-to-one") == pytest.approx(alone[5:], abs=1e-4)
 
 
 def test_what_is_kept_holds_no_pickle(stage: Stage) -> None:
