@@ -149,8 +149,7 @@ class FineTuning:
 
     def sharded_state(self, is_loading: bool = False) -> dict[str, Any]:
         """All that a later run in any layout needs to go on as if nothing had happened, as Megatron describes it."""
-        if is_loading:
-            allocate_moments(self._optimizer)
+        allocate_moments(self._optimizer)
         model = self.model.sharded_state_dict(metadata=dict(NAMED))
         optimizer = self._optimizer.sharded_state_dict(model, is_loading=is_loading, metadata=dict(NAMED))
         return {"model": model, "optimizer": optimizer, "rates": self._rates.state_dict()}

@@ -29,7 +29,7 @@ def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel) -> 
 
 
 def allocate_moments(optimizer: MegatronOptimizer) -> None:
-    """Makes room for a state to be loaded: over PyTorch's Adam, Megatron can describe it only after a first step."""
+    """Makes room for the moments: over PyTorch's Adam, Megatron can describe them only after a first step."""
     for each in optimizer.chained_optimizers:
         if isinstance(each.optimizer, torch.optim.Adam):
             for parameter in (one for group in each.optimizer.param_groups for one in group["params"]):

@@ -134,3 +134,25 @@ def test_training_learns_what_is_always_bought(model: DemandModel, renderer: Ren
     losses = [tuning.step([arrays], [step]).loss for step in range(15)]
 
     assert losses[-1] < losses[0] - 0.05
+
+
+@pytest.mark.parametrize("model", ["gpt"], indirect=True)
+def test_a_gradient_that_is_no_number_changes_nothing_and_is_told(
+    model: DemandModel, renderer: Renderer, shop: Dataset
+) -> None:
+    customer = next(iter(shop.customers()))
+    arrays = pack(list(renderer.training_prompts(customer, AS_OF, np.random.default_rng(0))))
+    tuning = FineTuning(model, Schedule(3e-3, warmup_steps=1, total_steps=9, weight_decay=0.01, clip=1.0))
+    tuning.step([arrays], [0])
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+
+    fault = model.core.decoder.register_forward_hook(lambda module, inputs, output: output * torch.nan)
+    skipped = tuning.step([arrays], [1])
+    fault.remove()
+
+    assert skipped.skipped
+    assert not np.isfinite(skipped.gradient_norm)
+    assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
+    after = tuning.step([arrays], [2])
+    assert not after.skipped
+    assert np.isfinite(after.loss)
