@@ -19,7 +19,7 @@ from modeling.batch import Batch
 from modeling.head import order_loss
 from modeling.layout import LayoutSettings
 from modeling.model import DemandModel
-from modeling.optimizer import allocate_moments, build_optimizer, sound_step
+from modeling.optimizer import allocate_moments, build_optimizer, load_optimizer, sound_step
 from modeling.parallel import answers, device, fast_forward
 from modeling.shards import NAMED
 
@@ -157,7 +157,7 @@ class FineTuning:
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `sharded_state`, whose tensors were filled."""
         self.model.load_state_dict(state["model"], strict=False)
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self._optimizer, state["optimizer"])
         self._rates.load_state_dict(state["rates"])
 
 

@@ -37,6 +37,14 @@ def allocate_moments(optimizer: MegatronOptimizer) -> None:
                 each.optimizer.state.setdefault(parameter, {"step": torch.zeros(()), **moments})
 
 
+def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
+    """Megatron's load_state_dict, also of a state before the first step, which Megatron leaves out where it is zero."""
+    inner = state.get("optimizer", state)
+    if "state" in inner:
+        inner["state"].setdefault("common_step", torch.zeros(()))
+    optimizer.load_state_dict(state)
+
+
 def sound_step(optimizer: MegatronOptimizer, limit: float) -> tuple[float, bool]:
     """Clips and steps as Megatron's own `step` does, but not where the gradient is longer than `limit` or no number.
 
