@@ -53,7 +53,7 @@ def load_weights(model: DemandModel, weights: Mapping[str, Tensor], new: bool = 
     for name, parameter in model.named_parameters():
         whole = _whole_name(name, model)
         unread.discard(whole)
-        if whole not in weights and ((new and whole == ITEM_BIAS) or whole.endswith((A, B))):
+        if (new and whole == ITEM_BIAS) or (whole not in weights and whole.endswith((A, B))):
             continue
         if whole not in weights:
             raise CheckpointError(f"the weights hold no {whole}")
