@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from demand.errors import CheckpointError
@@ -34,6 +36,22 @@ class Counterpart:
     layers: tuple[Correspondence, ...]
     words_again: tuple[str, ...] = ()
     head_scale: Callable[[Any], float] = lambda config: 1.0
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained model as it was read.
+
+    Attributes:
+        weights: its parameters under its own names, as the counterpart knows them.
+        parameters: how many numbers they are; a tied language head's count once.
+    """
+
+    counterpart: Counterpart
+    settings: ModelSettings
+    weights: dict[str, Tensor]
+    tokenizer: Tokenizer
+    parameters: int
 
 
 def both(ours: str, theirs: str, transposed: bool = False) -> tuple[Renamed, Renamed]:

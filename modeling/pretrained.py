@@ -1,4 +1,4 @@
-"""Pretrained decoders in: a Hugging Face folder, or a GGUF file in one, becomes a checkpoint to train from.
+"""Pretrained models in: a Hugging Face folder, a GGUF file or a legacy Megatron-LM GPT-2, to train from.
 
 Only tensors, JSON and tokenizer files are read: transformers is told to take safetensors, and to run no model's code.
 """
@@ -17,8 +17,10 @@ from demand.formats import prompt_format
 from demand.tables import TABLES
 from demand.vocabulary import CONTROL, Vocabulary
 from modeling.checkpoint import Checkpoint
-from modeling.counterpart import LANGUAGE_HEAD, Counterpart
+from modeling.counterpart import LANGUAGE_HEAD, Counterpart, Pretrained
 from modeling.families import COUNTERPARTS
+from modeling.legacy import read_legacy
+from modeling.legacy_files import is_legacy
 from modeling.model import DemandModel
 from modeling.parallel import initialize
 from modeling.settings import ModelSettings
@@ -29,8 +31,10 @@ PROMPT_FORMAT = "narrative"
 
 
 def import_pretrained(path: str) -> Checkpoint:
-    """As import_hf, from a folder, a GGUF file, a folder that holds one, or a name on the hub."""
+    """As import_hf, from a folder, a GGUF file, a folder that holds one, a legacy checkpoint, or a name on the hub."""
     folder = Path(path)
+    if is_legacy(folder):
+        return _checkpoint(read_legacy(folder), path)
     if folder.suffix == ".gguf" and folder.is_file():
         return import_hf(str(folder.parent), folder.name)
     files = sorted(folder.glob("*.gguf")) if not (folder / "config.json").is_file() else []
@@ -58,13 +62,21 @@ def import_hf(source: str, gguf_file: str | None = None) -> Checkpoint:
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{source} cannot be imported: {str(error).splitlines()[0]}") from None
     theirs = model.state_dict()
-    text_size = theirs[counterpart.words].shape[0]
-    vocabulary = Vocabulary(tokenizer, 0, max(text_size, tokenizer.get_vocab_size()))
-    weights = _initial_weights(settings, vocabulary)
     if LANGUAGE_HEAD in theirs:
         theirs[LANGUAGE_HEAD] = theirs[LANGUAGE_HEAD] * counterpart.head_scale(config)
-    weights |= read_weights(counterpart, theirs, settings, vocabulary)
-    card = {"pretrained": {"source": source, "family": settings.family, "parameters": model.num_parameters()}}
+    return _checkpoint(Pretrained(counterpart, settings, theirs, tokenizer, model.num_parameters()), source)
+
+
+def _checkpoint(pretrained: Pretrained, source: str) -> Checkpoint:
+    settings, tokenizer = pretrained.settings, pretrained.tokenizer
+    text_size = len(pretrained.weights[pretrained.counterpart.words])
+    vocabulary = Vocabulary(tokenizer, 0, max(text_size, tokenizer.get_vocab_size()))
+    initial = _initial_weights(settings, vocabulary)
+    weights = initial | read_weights(pretrained.counterpart, pretrained.weights, settings, vocabulary)
+    for name, tensor in initial.items():
+        if weights[name].shape != tensor.shape:
+            raise CheckpointError(f"{name} has the shape {tuple(weights[name].shape)}, which does not fit the model")
+    card = {"pretrained": {"source": source, "family": settings.family, "parameters": pretrained.parameters}}
     return Checkpoint(settings, prompt_format(PROMPT_FORMAT), vocabulary, _empty_catalogue(), weights, card=card)
 
 

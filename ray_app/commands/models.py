@@ -76,7 +76,9 @@ def rollback(name: Annotated[str, typer.Argument(help="The model's name.")] = "d
 def import_(
     path: Annotated[
         str,
-        typer.Argument(help="A checkpoint folder, a Hugging Face folder or name, or a GGUF file."),
+        typer.Argument(
+            help="A checkpoint, a Hugging Face folder or name, a GGUF file, or a zip or folder of legacy Megatron-LM."
+        ),
     ],
     name: Name = "demand",
     json: Json = False,
@@ -84,7 +86,8 @@ def import_(
     """Register a model from elsewhere: a checkpoint of demandcast, or a pretrained language model.
 
     Pretrained may be GPT-2, GPT-NeoX, Llama (SmolLM2, Llama 3), Qwen2 and Qwen3, as safetensors or GGUF; train from one
-    with 'demandcast train --set base=NAME'.
+    with 'demandcast train --set base=NAME'. Also NVIDIA's legacy Megatron-LM GPT-2 (345M): a zip or a folder that holds
+    release/mp_rank_00/model_optim_rng.pt, with GPT-2's tokenizer.json (or vocab.json and merges.txt) inside or beside.
     """
     from modeling.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
     from ray_app.home import Home, fresh_name
