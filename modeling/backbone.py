@@ -12,7 +12,6 @@ from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.models.T5.t5_model import T5Model
 from megatron.core.models.T5.t5_spec import decoder_model_with_local_spec, encoder_model_with_local_spec
-from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.tensor_parallel import (
     ColumnParallelLinear,
     RowParallelLinear,
@@ -23,11 +22,13 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.nn.functional import gelu, relu, silu
 
-from modeling.attention import MaskedAttention, PackedAttention
+from modeling.attention import MaskedAttention, PackedAttention, Packing
 from modeling.batch import Batch
+from modeling.dropout import Dropout, bias_dropout_add
 from modeling.layout import LayoutSettings
 from modeling.lora import LoraColumnParallelLinear, LoraRowParallelLinear
 from modeling.norm import Norm
+from modeling.rotary import Rotation
 from modeling.settings import LoraSettings, ModelSettings
 
 EMBEDDING_STD = 0.1
@@ -99,7 +100,8 @@ def build_core(settings: ModelSettings, config: TransformerConfig, rows: int, fi
     if settings.architecture == "t5":
         return _build_t5(settings, config, rows)
     spec = get_gpt_layer_local_spec(normalization=config.normalization, qk_layernorm=settings.qk_norm)
-    return GPTModel(
+    spec.submodules.self_attn_bda = spec.submodules.mlp_bda = bias_dropout_add
+    core = GPTModel(
         config,
         _layer(spec, settings, config, PackedAttention),
         vocab_size=rows,
@@ -111,6 +113,10 @@ def build_core(settings: ModelSettings, config: TransformerConfig, rows: int, fi
         rope_scaling=settings.rope_scaling is not None,
         rope_scaling_factor=settings.rope_scaling or 1.0,
     )
+    core.position_embedding_type = "none"  # from here on: PackedAttention rotates
+    if first:
+        core.embedding.embedding_dropout = Dropout(settings.dropout)
+    return core
 
 
 def _build_t5(settings: ModelSettings, config: TransformerConfig, rows: int) -> T5Model:
@@ -160,13 +166,10 @@ def read_packed(core: GPTModel, batch: Batch) -> Tensor:
 
     Under sequence parallelism each process has some of the tokens.
     """
-    packing = PackedSeqParams(
-        qkv_format="thd",
-        cu_seqlens_q=batch.starts_S1,
-        cu_seqlens_kv=batch.starts_S1,
-        max_seqlen_q=batch.longest,
-        max_seqlen_kv=batch.longest,
-    )
+    rotation = None
+    if hasattr(core, "rotary_pos_emb"):
+        rotation = Rotation.of(batch, core.rotary_pos_emb, next(core.parameters()).dtype)
+    packing = Packing.of(batch, rotation)
     hidden_T1D: Tensor = core(batch.tokens_T[None], batch.places_T[None], None, packed_seq_params=packing)
     return hidden_T1D
 

@@ -25,7 +25,22 @@ def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel) -> 
     for each in optimizer.chained_optimizers:
         if isinstance(each, DistributedOptimizer) and isinstance(each.optimizer, torch.optim.Adam):
             _keep_steps(each)
+    _fuse(optimizer)
     return optimizer
+
+
+def _fuse(optimizer: MegatronOptimizer) -> None:
+    """Has PyTorch's Adam, which stands in for Transformer Engine's, update each parameter in one pass.
+
+    Megatron does not ask for it, and a loaded state brings its own choice along.
+    """
+    for each in optimizer.chained_optimizers:
+        if isinstance(each.optimizer, torch.optim.Adam):
+            for group in each.optimizer.param_groups:
+                group.update(fused=True, foreach=False)
+            for parameter, state in each.optimizer.state.items():
+                if "step" in state:
+                    state["step"] = state["step"].to(parameter.device)
 
 
 def allocate_moments(optimizer: MegatronOptimizer) -> None:
@@ -34,7 +49,7 @@ def allocate_moments(optimizer: MegatronOptimizer) -> None:
         if isinstance(each.optimizer, torch.optim.Adam):
             for parameter in (one for group in each.optimizer.param_groups for one in group["params"]):
                 moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-                each.optimizer.state.setdefault(parameter, {"step": torch.zeros(()), **moments})
+                each.optimizer.state.setdefault(parameter, {"step": parameter.new_zeros(()), **moments})
 
 
 def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
@@ -43,6 +58,7 @@ def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
     if "state" in inner:
         inner["state"].setdefault("common_step", torch.zeros(()))
     optimizer.load_state_dict(state)
+    _fuse(optimizer)
 
 
 def sound_step(optimizer: MegatronOptimizer, limit: float) -> tuple[float, bool]:
