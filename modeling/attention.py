@@ -6,6 +6,7 @@ and K keys of each.
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate, pairwise
 from typing import Any, cast
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from modeling.batch import Batch
 from modeling.blocks import attention_by_blocks
+from modeling.context import Split
 from modeling.rotary import Rotation
 
 BY_BLOCKS = range(256, 2_049)
@@ -33,13 +35,15 @@ class Packing(PackedSeqParams):
     Attributes:
         lengths: of the sequences.
         rotation: of queries and keys, where positions are rotary.
+        split: of the tokens, where several processes share them.
     """
 
     lengths: tuple[int, ...] = ()
     rotation: Rotation | None = None
+    split: Split | None = None
 
     @classmethod
-    def of(cls, batch: Batch, rotation: Rotation | None) -> "Packing":
+    def of(cls, batch: Batch, rotation: Rotation | None, split: Split | None) -> "Packing":
         """The packing of a batch."""
         return cls(
             qkv_format="thd",
@@ -49,6 +53,7 @@ class Packing(PackedSeqParams):
             max_seqlen_kv=batch.longest,
             lengths=batch.lengths,
             rotation=rotation,
+            split=split,
         )
 
 
@@ -89,6 +94,8 @@ class PackedAttention(_Attention):
         if packed_seq_params.rotation:
             query, key = packed_seq_params.rotation(query), packed_seq_params.rotation(key)
         dropout = self.dropout if self.training else 0.0
+        if packed_seq_params.split:
+            return self._of_chunks(query, key, value, packed_seq_params.lengths, packed_seq_params.split, dropout)
         if not dropout and has_flash_attention(query):
             starts, longest = packed_seq_params.cu_seqlens_q, packed_seq_params.max_seqlen_q
             output = varlen_attn(
@@ -111,6 +118,32 @@ class PackedAttention(_Attention):
                 query.split(lengths), key.split(lengths), value.split(lengths), strict=True
             )
         ]
+        return torch.cat(outputs).flatten(1)
+
+    def _of_chunks(
+        self, query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], split: Split, dropout: float
+    ) -> Tensor:
+        """This process's queries, to the keys of all processes: (C, N, H), (C, G, H), (C, G, H) -> (C, N * H)."""
+        key_gth, value_gth = split.gather(key).transpose(0, 1), split.gather(value).transpose(0, 1)
+        query_nth, outputs, place = query.transpose(0, 1), [], 0
+        for first, last in split.chunks:
+            for start, end in pairwise(accumulate(lengths, initial=0)):
+                begin, stop = max(first, start), min(last, end)
+                if begin >= stop:
+                    continue
+                queries, keys = stop - begin, stop - start
+                seen = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
+                output: Tensor = scaled_dot_product_attention(
+                    query_nth[None, :, place : place + queries],
+                    key_gth[None, :, start:stop],
+                    value_gth[None, :, start:stop],
+                    attn_mask=seen,
+                    dropout_p=dropout,
+                    scale=self.scale,
+                    enable_gqa=len(query_nth) != len(key_gth),
+                )
+                outputs.append(output[0].transpose(0, 1))
+                place += queries
         return torch.cat(outputs).flatten(1)
 
     def _of_one(self, query_nth: Tensor, key_gth: Tensor, value_gth: Tensor, dropout: float) -> Tensor:

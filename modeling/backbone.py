@@ -24,6 +24,7 @@ from torch.nn.functional import gelu, relu, silu
 
 from modeling.attention import MaskedAttention, PackedAttention, Packing
 from modeling.batch import Batch
+from modeling.context import Split
 from modeling.dropout import Dropout, bias_dropout_add
 from modeling.layout import LayoutSettings
 from modeling.lora import LoraColumnParallelLinear, LoraRowParallelLinear
@@ -164,13 +165,16 @@ def _exchange(parts: list[Any], others: Mapping[type, type]) -> None:
 def read_packed(core: GPTModel, batch: Batch) -> Tensor:
     """The hidden state of every token, or of a pipeline stage what it hands on, (T, 1, D).
 
-    Under sequence parallelism each process has some of the tokens.
+    Under sequence and context parallelism each process has some of the tokens.
     """
+    tokens_T, places_T = batch.tokens_T, batch.places_T
+    if split := Split.of(len(tokens_T)):
+        tokens_T, places_T = tokens_T[split.mine_C], places_T[split.mine_C]
     rotation = None
     if hasattr(core, "rotary_pos_emb"):
-        rotation = Rotation.of(batch, core.rotary_pos_emb, next(core.parameters()).dtype)
-    packing = Packing.of(batch, rotation)
-    hidden_T1D: Tensor = core(batch.tokens_T[None], batch.places_T[None], None, packed_seq_params=packing)
+        rotation = Rotation.of(places_T, batch.longest, core.rotary_pos_emb, next(core.parameters()).dtype)
+    packing = Packing.of(batch, rotation, split)
+    hidden_T1D: Tensor = core(tokens_T[None], places_T[None], None, packed_seq_params=packing)
     return hidden_T1D
 
 
@@ -194,8 +198,10 @@ def read_and_answer(core: T5Model, batch: Batch) -> tuple[Tensor, Tensor]:
     return answered_1SD.squeeze(0), hidden_TD
 
 
-def whole(hidden_T1D: Tensor, config: TransformerConfig) -> Tensor:
+def whole(hidden_T1D: Tensor, config: TransformerConfig, batch: Batch) -> Tensor:
     """(T, D), of all tokens on every process."""
     if config.sequence_parallel:
         hidden_T1D = gather_from_sequence_parallel_region(hidden_T1D, tensor_parallel_output_grad=False)
+    if split := Split.of(len(batch.tokens_T)):
+        hidden_T1D = split.gather(hidden_T1D)
     return hidden_T1D.squeeze(1)

@@ -79,7 +79,7 @@ def _spread(run: Run, workers: int, recompute: str) -> Iterator[Run]:
             "tensor": tensor,
             "pipeline": pipeline,
             "sequence_parallel": tensor > 1,
-            "distributed_optimizer": run.layout.distributed_optimizer or tensor * pipeline < workers,
+            "distributed_optimizer": pipeline == 1 and (run.layout.distributed_optimizer or tensor < workers),
             "recompute": recompute,
         }
         yield replace(run, workers=workers, layout=run.layout.model_copy(update=changes))

@@ -20,7 +20,7 @@ from modeling.head import order_loss
 from modeling.layout import LayoutSettings
 from modeling.model import DemandModel
 from modeling.optimizer import allocate_moments, build_optimizer, load_optimizer, sound_step
-from modeling.parallel import ON_GPU, answers, device, fast_forward
+from modeling.parallel import ON_GPU, answers, device, fast_forward, seed_dropout
 from modeling.shards import NAMED
 
 FINAL_RATE = 0.05
@@ -61,7 +61,7 @@ class FineTuning:
         mixed = layout.precision != "fp32"
         self.model = model.to(device())
         self._max_gradient_norm = schedule.max_gradient_norm
-        self._tokens_multiple = layout.tensor if layout.sequence_parallel else 1
+        self._tokens_multiple = layout.tokens_multiple
         self._parallel = DistributedDataParallel(
             model.config,
             DistributedDataParallelConfig(
@@ -168,7 +168,7 @@ class FineTuning:
 def _forward(data: Iterator[tuple[Batch, int]], model: Any) -> tuple[Tensor, Callable[..., Any]]:
     """Megatron's forward step: the output, and the function that makes a loss of it."""
     batch, seed = next(data)
-    torch.manual_seed(seed)
+    seed_dropout(seed, model.config.sequence_parallel)
     with fast_forward():
         output = model(batch, only_targets=model.training)
         if model.training and parallel_state.is_pipeline_last_stage():

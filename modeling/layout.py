@@ -35,6 +35,11 @@ class LayoutSettings(BaseModel):
     precision: Literal["fp32", "bf16", "fp8"] = "fp32"
 
     @property
+    def tokens_multiple(self) -> int:
+        """What the tokens of a pack must be a multiple of, so that each process holds as many."""
+        return (self.tensor if self.sequence_parallel else 1) * (2 * self.context if self.context > 1 else 1)
+
+    @property
     def model_parallel(self) -> int:
         """Processes that hold one copy of the model together."""
         return self.tensor * self.pipeline * self.context
@@ -71,10 +76,13 @@ def impossible(
         yield f"layout.pipeline {layout.pipeline} does not divide model.layers {model.layers}"
     if layout.sequence_parallel and layout.tensor == 1:
         yield "layout.sequence_parallel splits what layout.tensor repeats: it needs layout.tensor above 1"
-    if model.architecture == "t5" and (layout.pipeline > 1 or layout.sequence_parallel):
-        yield "architecture t5 knows layout.tensor and copies, but neither layout.pipeline nor layout.sequence_parallel"
-    if layout.context > 1:
-        yield "layout.context above 1 needs Transformer Engine's attention, and packed prompts are short: use 1"
+    if layout.pipeline > 1 and layout.distributed_optimizer:
+        yield (
+            "layout.pipeline above 1 with layout.distributed_optimizer: Megatron-core 0.16 would write the optimizer's "
+            "state of the shared embeddings wrongly into snapshots; leave one of them out"
+        )
+    if model.architecture == "t5" and (layout.pipeline > 1 or layout.context > 1 or layout.sequence_parallel):
+        yield "architecture t5 knows layout.tensor and copies, but no layout.pipeline, context or sequence_parallel"
     if layout.precision == "fp8" and lora_rank:
         yield "layout.precision fp8 and lora.rank do not go together: use bf16"
     if layout.precision == "fp8" and not (on_gpu and find_spec("transformer_engine")):

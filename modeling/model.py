@@ -94,7 +94,7 @@ class DemandModel(MegatronModule):
             hidden_T1D = read_packed(self.core, batch)
             if not self.post_process:
                 return hidden_T1D
-            hidden_TD = whole(hidden_T1D, self.config)
+            hidden_TD = whole(hidden_T1D, self.config, batch)
             query_RD = hidden_TD[batch.queries_R]
         mixture = self.head(query_RD, hidden_TD, self._words.weight, self.held, batch)
         shares: Tensor = mixture.of_targets(batch) if only_targets else mixture.dense(batch)
@@ -109,7 +109,7 @@ class DemandModel(MegatronModule):
         if self.settings.architecture == "t5":
             hidden, _ = read_and_answer(self.core, batch)
         else:
-            hidden = whole(read_packed(self.core, batch), self.config)
+            hidden = whole(read_packed(self.core, batch), self.config, batch)
         rows_BD = self._words.weight[: self.vocabulary_size - self.item_count]
         if self.language_head is not None:
             rows_BD = self.language_head

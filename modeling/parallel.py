@@ -40,6 +40,17 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if ON_GPU else torch.device("cpu")
 
 
+def seed_dropout(seed: int, sequence_parallel: bool) -> None:
+    """Decides what dropout drops: the same on processes that hold the same tokens, other values on the others."""
+    from megatron.core import parallel_state
+
+    tokens = parallel_state.get_context_parallel_rank()
+    if sequence_parallel:
+        tokens = tokens * parallel_state.get_tensor_model_parallel_world_size()
+        tokens += parallel_state.get_tensor_model_parallel_rank()
+    torch.manual_seed(seed + 1_000_000_007 * tokens)
+
+
 def share() -> tuple[int, int]:
     """Which copy of the model this process belongs to, and how many copies share the data."""
     from megatron.core import parallel_state
@@ -51,8 +62,8 @@ def answers() -> bool:
     """Whether this process speaks for its copy of the model: the first that holds the last stage."""
     from megatron.core import parallel_state
 
-    first: bool = parallel_state.get_tensor_model_parallel_rank() == 0
-    return first and parallel_state.is_pipeline_last_stage()
+    ranks = parallel_state.get_tensor_model_parallel_rank(), parallel_state.get_context_parallel_rank()
+    return ranks == (0, 0) and parallel_state.is_pipeline_last_stage()
 
 
 def highest_of_tensor_group(values: Tensor) -> Tensor:

@@ -10,8 +10,6 @@ import torch
 from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
 from torch import Tensor
 
-from modeling.batch import Batch
-
 
 @dataclass(frozen=True)
 class Rotation:
@@ -28,9 +26,9 @@ class Rotation:
     sin_T1H: Tensor
 
     @classmethod
-    def of(cls, batch: Batch, embedding: RotaryEmbedding, dtype: torch.dtype) -> "Rotation":
-        """The rotation of a batch's tokens by Megatron's angles."""
-        cos, sin = (each[batch.places_T, None].to(dtype) for each in embedding.get_cos_sin(batch.longest))
+    def of(cls, places_T: Tensor, longest: int, embedding: RotaryEmbedding, dtype: torch.dtype) -> "Rotation":
+        """The rotation of tokens at places below `longest` by Megatron's angles."""
+        cos, sin = (each[places_T, None].to(dtype) for each in embedding.get_cos_sin(longest))
         return cls(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
 
     def __call__(self, heads_TNH: Tensor) -> Tensor:

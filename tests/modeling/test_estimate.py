@@ -167,7 +167,8 @@ def test_activations_are_what_a_real_step_keeps(
         prompts = [each.alone(len(each.queries) - 1) for each in prompts]
     model = DemandModel(shape, len(vocabulary), len(catalogue), lora=LoraSettings(rank=rank)).train()
     batch = Batch.from_prompts(prompts)
-    before = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *vars(batch).values())}
+    tensors = [each for each in vars(batch).values() if isinstance(each, torch.Tensor)]
+    before = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *tensors)}
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

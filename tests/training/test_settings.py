@@ -6,7 +6,9 @@ import pytest
 
 from demand.errors import SettingsError
 from demand.formats import FORMATS
+from modeling.layout import LayoutSettings, usable
 from ray_app.presets import load_settings, preset_names
+from training.settings import check_layout
 
 
 def test_every_preset_is_valid() -> None:
@@ -59,3 +61,43 @@ def test_a_preset_with_an_unknown_key_is_refused(tmp_path: Path, content: str, n
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="nano, "):
         load_settings("huge")
+
+
+@pytest.mark.parametrize(
+    ("workers", "assignments", "named"),
+    [
+        (3, ["layout.tensor=2"], "3 workers cannot hold whole copies of a model spread over 2"),
+        (4, ["layout.tensor=4"], "layout.tensor 4 does not divide model.heads 2"),
+        (2, ["layout.pipeline=2"], "layout.pipeline 2 does not divide model.layers 1"),
+        (4, ["layout.pipeline=2", "model.layers=2", "layout.distributed_optimizer=true"], "shared embeddings wrongly"),
+        (1, ["layout.sequence_parallel=true"], "needs layout.tensor above 1"),
+        (1, ["layout.precision=fp8"], "fp8 needs a GPU and Transformer Engine"),
+        (1, ["layout.precision=fp8", "base=some", "lora.rank=4"], "fp8 and lora.rank do not go together"),
+        (1, ["lora.rank=4"], "adapts a pretrained model: name one with base"),
+        (2, ["training.microbatches=3"], "training.microbatches 3 cannot be shared by 2 workers"),
+        (4, ["layout.tensor=2", "training.microbatches=3"], "by 4 workers with 2 copies of the model"),
+        (4, ["layout.tensor=2", "training.min_workers=3"], "training.min_workers 3 must be at most the 4 workers"),
+        (2, ["training.min_workers=3"], "training.min_workers 3 must be"),
+    ],
+)
+def test_what_workers_cannot_share_is_refused_and_says_why(workers: int, assignments: list[str], named: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        check_layout(load_settings("tiny", assignments), workers, on_gpu=False)
+
+    assert named in str(error.value)
+
+
+def test_encoders_and_decoders_know_neither_pipelines_nor_shared_sequences() -> None:
+    for assignment in ("layout.pipeline=2", "layout.context=2"):
+        with pytest.raises(SettingsError, match="architecture t5 knows"):
+            check_layout(load_settings("t5-nano", [assignment]), 2, on_gpu=False)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "pipeline", "microbatches", "workers", "expected"),
+    [(1, 1, 8, 7, 4), (2, 1, 8, 7, 4), (2, 2, 6, 15, 12), (2, 1, 8, 1, 0), (1, 1, 5, 4, 1)],
+)
+def test_the_most_workers_that_can_work_together(
+    tensor: int, pipeline: int, microbatches: int, workers: int, expected: int
+) -> None:
+    assert usable(LayoutSettings(tensor=tensor, pipeline=pipeline), workers, microbatches) == expected
