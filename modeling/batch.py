@@ -1,7 +1,7 @@
 """Prompts packed end to end: what a model reads in one pass, without any padding.
 
-Shapes: T tokens of all prompts in a row, S prompts, R queries, P pairs of a query and an item position, Y target items,
-H pairs that hit a target.
+Shapes: T tokens of all prompts in a row, S prompts, R queries, P pairs of a query and an item position, K item
+positions in a pair, Y target items, H pairs that hit a target.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from demand.packing import pack
 from demand.prompts import Prompt
-from modeling.parallel import device
+from modeling.parallel import ON_GPU, device
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,11 @@ class Batch:
     Attributes:
         tokens_T, items_T, ages_T, orders_T: as in Prompt, end to end.
         places_T: each token's place within its own prompt.
-        starts_S1: where each prompt starts, and T at the end.
+        lengths, starts_S1: of each prompt; where each starts, and T at the end.
         queries_R: positions of the queries.
         elapsed_R: days from the last item before the query to the query; -1 without one.
         pair_query_P, pair_position_P: each query with each item position before it in its own prompt.
+        copied_K, pair_place_P: the item positions that are in a pair, and each pair's place among them.
         targets_Y, target_query_Y: the items really bought, and the query that each of them answers.
         hit_pair_H, hit_target_H: the pairs whose item was bought again, and which target that is.
     """
@@ -36,11 +37,14 @@ class Batch:
     ages_T: Tensor
     orders_T: Tensor
     places_T: Tensor
+    lengths: tuple[int, ...]
     starts_S1: Tensor
     queries_R: Tensor
     elapsed_R: Tensor
     pair_query_P: Tensor
     pair_position_P: Tensor
+    copied_K: Tensor
+    pair_place_P: Tensor
     targets_Y: Tensor
     target_query_Y: Tensor
     hit_pair_H: Tensor
@@ -62,7 +66,10 @@ class Batch:
         counts = high - low
         pair_query = np.repeat(np.arange(len(queries)), counts)
         within = np.arange(len(pair_query)) - np.repeat(np.cumsum(counts) - counts, counts)
-        pair_position = item_positions[np.repeat(low, counts) + within]
+        pair_item = np.repeat(low, counts) + within
+        pair_position = item_positions[pair_item]
+        copied = np.zeros(len(item_positions), dtype=bool)
+        copied[pair_item] = True
         target_query = np.repeat(np.arange(len(queries)), arrays["target_counts"])
         hit_pair, hit_target = _matches(pair_query, arrays["items"][pair_position], target_query, arrays["targets"])
         elapsed = np.full(len(queries), -1.0, dtype=np.float32)
@@ -74,11 +81,14 @@ class Batch:
             ages_T=_tensor(arrays["ages"], torch.float32),
             orders_T=_tensor(arrays["orders"], torch.long),
             places_T=_tensor(np.arange(len(arrays["tokens"])) - np.repeat(starts[:-1], lengths), torch.long),
+            lengths=tuple(lengths.tolist()),
             starts_S1=_tensor(starts, torch.int32),
             queries_R=_tensor(queries, torch.long),
             elapsed_R=_tensor(elapsed, torch.float32),
             pair_query_P=_tensor(pair_query, torch.long),
             pair_position_P=_tensor(pair_position, torch.long),
+            copied_K=_tensor(item_positions[copied], torch.long),
+            pair_place_P=_tensor((np.cumsum(copied) - 1)[pair_item], torch.long),
             targets_Y=_tensor(arrays["targets"], torch.long),
             target_query_Y=_tensor(target_query, torch.long),
             hit_pair_H=_tensor(hit_pair, torch.long),
@@ -93,7 +103,7 @@ class Batch:
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt."""
-        return int(self.starts_S1.diff().max())
+        return max(self.lengths)
 
 
 def _padded(arrays: Mapping[str, np.ndarray], multiple: int) -> Mapping[str, np.ndarray]:
@@ -121,4 +131,7 @@ def _matches(
 
 
 def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
-    return torch.as_tensor(np.array(array), dtype=dtype, device=device())
+    tensor = torch.as_tensor(np.array(array), dtype=dtype)
+    if not ON_GPU:
+        return tensor
+    return tensor.pin_memory().to(device(), non_blocking=True)  # while the device still computes

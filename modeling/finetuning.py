@@ -111,13 +111,12 @@ class FineTuning:
         self._parallel.zero_grad_buffer()
         self._optimizer.zero_grad()
         self._rates.step(1)
-        batches = [Batch.from_arrays(arrays, self._tokens_multiple) for arrays in microbatches]
-        losses = self._run(zip(batches, seeds, strict=True), len(batches), forward_only=False)
+        losses = self._run(zip(self._batches(microbatches), seeds, strict=True), len(microbatches), forward_only=False)
         norm, stepped = sound_step(self._optimizer, self._max_gradient_norm)
         totals = torch.zeros(3, dtype=torch.float64, device=device())
         if answers():
-            totals[0] = sum(float(loss) for loss in losses)
-            totals[1] = sum(len(batch.targets_Y) for batch in batches)
+            totals[0] = torch.stack(losses).double().sum()
+            totals[1] = sum(len(arrays["targets"]) for arrays in microbatches)
             totals[2] = sum(len(arrays["tokens"]) for arrays in microbatches)
         dist.all_reduce(totals)
         loss, targets, tokens = totals.tolist()
@@ -127,11 +126,14 @@ class FineTuning:
     def shares(self, microbatches: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
         """The distributions at each microbatch's queries, (R, V), on the processes that `answers` names; else none."""
         self._parallel.eval()
-        batches = [Batch.from_arrays(arrays, self._tokens_multiple) for arrays in microbatches]
-        if not batches:
+        if not microbatches:
             return []
-        found = self._run(zip(batches, [0] * len(batches), strict=True), len(batches), forward_only=True)
+        found = self._run(((batch, 0) for batch in self._batches(microbatches)), len(microbatches), forward_only=True)
         return [shares.numpy() for shares in found] if answers() else []
+
+    def _batches(self, microbatches: Sequence[Mapping[str, np.ndarray]]) -> Iterator[Batch]:
+        """Each when its turn comes: a GPU still computes on the last one meanwhile."""
+        return (Batch.from_arrays(arrays, self._tokens_multiple) for arrays in microbatches)
 
     def _run(self, data: Iterable[tuple[Batch, int]], count: int, forward_only: bool) -> list[Tensor]:
         """Megatron's schedule over microbatches: their losses, or without a backward pass their distributions."""
@@ -174,6 +176,6 @@ def _forward(data: Iterator[tuple[Batch, int]], model: Any) -> tuple[Tensor, Cal
     def loss_of(output: Tensor, non_loss_data: bool = False) -> Any:
         if non_loss_data:
             return output.float().cpu()
-        return output, torch.tensor(len(batch.targets_Y), dtype=torch.int, device=device()), output.detach()
+        return output, torch.full((), len(batch.targets_Y), dtype=torch.int, device=device()), output.detach()
 
     return output, loss_of

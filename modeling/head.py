@@ -137,11 +137,10 @@ class DemandHead(MegatronModule):
 
     def _copy_weights(self, query_RD: Tensor, hidden_TD: Tensor, batch: Batch) -> Tensor:
         """The share of each pair in its query's copy distribution, (P,)."""
-        positions, place_P = batch.pair_position_P.unique(return_inverse=True)
-        keys_KD, _ = self.copy_key(self.norm(hidden_TD[positions]))
+        keys_KD, _ = self.copy_key(self.norm(hidden_TD[batch.copied_K]))
         asked_RD, _ = self.copy_query(query_RD)
         scores_RK = reduce_from_tensor_model_parallel_region(asked_RD @ keys_KD.T) / query_RD.shape[1] ** 0.5
-        scores_P = scores_RK.flatten()[batch.pair_query_P * len(positions) + place_P].float()
+        scores_P = scores_RK.flatten()[batch.pair_query_P * len(batch.copied_K) + batch.pair_place_P].float()
         query_position_P = batch.queries_R[batch.pair_query_P]
         age_P = batch.ages_T[batch.pair_position_P] - batch.ages_T[query_position_P]
         recency_P = batch.orders_T[query_position_P] - batch.orders_T[batch.pair_position_P]
