@@ -3,7 +3,9 @@
 Shapes: T tokens of all sequences in a row, N heads, G query groups, H head width.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
 
 import torch
 from megatron.core.packed_seq_params import PackedSeqParams
@@ -11,7 +13,37 @@ from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
+
+from modeling.batch import Batch
+from modeling.rotary import Rotation
+
+
+@dataclass
+class Packing(PackedSeqParams):
+    """What a layer's attention must know of a batch, on the host as well, so that no layer waits for the device.
+
+    Attributes:
+        lengths: of the sequences.
+        rotation: of queries and keys, where positions are rotary.
+    """
+
+    lengths: tuple[int, ...] = ()
+    rotation: Rotation | None = None
+
+    @classmethod
+    def of(cls, batch: Batch, rotation: Rotation | None) -> "Packing":
+        """The packing of a batch."""
+        return cls(
+            qkv_format="thd",
+            cu_seqlens_q=batch.starts_S1,
+            cu_seqlens_kv=batch.starts_S1,
+            max_seqlen_q=batch.longest,
+            max_seqlen_kv=batch.longest,
+            lengths=batch.lengths,
+            rotation=rotation,
+        )
 
 
 class PackedAttention(MegatronModule):
@@ -41,22 +73,57 @@ class PackedAttention(MegatronModule):
         attn_mask_type: AttnMaskType | None = None,
         attention_bias: Tensor | None = None,
         *,
-        packed_seq_params: PackedSeqParams,
+        packed_seq_params: Packing,
     ) -> Tensor:
         """(T, N, H), (T, G, H), (T, G, H) -> (T, N * H)."""
-        lengths = packed_seq_params.cu_seqlens_q.diff().tolist()
-        outputs = [
-            scaled_dot_product_attention(
-                query_tnh.transpose(0, 1)[None],  # the fused kernels want a batch dimension
-                key_tgh.transpose(0, 1)[None],
-                value_tgh.transpose(0, 1)[None],
-                is_causal=True,
-                dropout_p=self.dropout if self.training else 0.0,
+        if packed_seq_params.rotation:
+            query, key = packed_seq_params.rotation(query), packed_seq_params.rotation(key)
+        dropout = self.dropout if self.training else 0.0
+        if not dropout and has_flash_attention(query):
+            starts, longest = packed_seq_params.cu_seqlens_q, packed_seq_params.max_seqlen_q
+            output = varlen_attn(
+                query,
+                key,
+                value,
+                starts,
+                starts,
+                longest,
+                longest,
                 scale=self.scale,
-                enable_gqa=query_tnh.shape[1] != key_tgh.shape[1],
-            )[0].transpose(0, 1)
+                window_size=(-1, 0),  # causal
+                enable_gqa=query.shape[1] != key.shape[1],
+            )
+            return cast(Tensor, output).flatten(1)
+        lengths = packed_seq_params.lengths
+        outputs = [
+            self._of_one(query_tnh.transpose(0, 1), key_tgh.transpose(0, 1), value_tgh.transpose(0, 1), dropout)
             for query_tnh, key_tgh, value_tgh in zip(
                 query.split(lengths), key.split(lengths), value.split(lengths), strict=True
             )
         ]
         return torch.cat(outputs).flatten(1)
+
+    def _of_one(self, query_nth: Tensor, key_gth: Tensor, value_gth: Tensor, dropout: float) -> Tensor:
+        """One sequence's, (t, N, H)."""
+        output: Tensor = scaled_dot_product_attention(
+            query_nth[None],  # the fused kernels want a batch dimension
+            key_gth[None],
+            value_gth[None],
+            is_causal=True,
+            dropout_p=dropout,
+            scale=self.scale,
+            enable_gqa=len(query_nth) != len(key_gth),
+        )
+        return output[0].transpose(0, 1)
+
+
+def has_flash_attention(query: Tensor) -> bool:
+    """Whether PyTorch's attention over packed sequences, one kernel for all of them, knows such heads here."""
+    width = query.shape[-1]
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    return query.is_cuda and half and width % 8 == 0 and width <= 192 and _is_ampere_or_later()
+
+
+@cache
+def _is_ampere_or_later() -> bool:
+    return torch.cuda.get_device_capability() >= (8, 0)

@@ -9,7 +9,6 @@ from megatron.core import parallel_state
 from megatron.core.enums import ModelType
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.models.gpt.gpt_model import GPTModel
-from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.tensor_parallel import VocabParallelEmbedding, gather_from_sequence_parallel_region
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.spec_utils import ModuleSpec
@@ -19,11 +18,12 @@ from torch.nn.functional import gelu, silu
 
 from demand.catalogue import Catalogue
 from demand.vocabulary import Vocabulary
-from modeling.attention import PackedAttention
+from modeling.attention import PackedAttention, Packing
 from modeling.batch import Batch
 from modeling.head import DemandHead, Held
 from modeling.layout import LayoutSettings, padded
 from modeling.norm import Norm
+from modeling.rotary import Rotation
 from modeling.settings import ModelSettings
 
 WORDS = "gpt.embedding.word_embeddings.weight"
@@ -71,6 +71,7 @@ class DemandModel(MegatronModule):
             rope_scaling=settings.rope_scaling is not None,
             rope_scaling_factor=settings.rope_scaling or 1.0,
         )
+        self.gpt.position_embedding_type = "none"  # from here on: PackedAttention rotates
         self.output_words: VocabParallelEmbedding | None = None
         self.language_head: nn.Parameter | None = None
         if self.post_process:
@@ -130,13 +131,11 @@ class DemandModel(MegatronModule):
         return logits_TB
 
     def _hidden(self, batch: Batch) -> Tensor:
-        packing = PackedSeqParams(
-            qkv_format="thd",
-            cu_seqlens_q=batch.starts_S1,
-            cu_seqlens_kv=batch.starts_S1,
-            max_seqlen_q=batch.longest,
-            max_seqlen_kv=batch.longest,
-        )
+        rotation = None
+        if self.settings.positions == "rotary":
+            dtype = next(self.gpt.parameters()).dtype
+            rotation = Rotation.of(batch, self.gpt.rotary_pos_emb, dtype)
+        packing = Packing.of(batch, rotation)
         hidden_T1D: Tensor = self.gpt(batch.tokens_T[None], batch.places_T[None], None, packed_seq_params=packing)
         return hidden_T1D
 
