@@ -20,6 +20,7 @@ from demand.catalogue import Catalogue
 from demand.vocabulary import Vocabulary
 from modeling.attention import PackedAttention, Packing
 from modeling.batch import Batch
+from modeling.dropout import Dropout, bias_dropout_add
 from modeling.head import DemandHead, Held
 from modeling.layout import LayoutSettings, padded
 from modeling.norm import Norm
@@ -72,6 +73,8 @@ class DemandModel(MegatronModule):
             rope_scaling_factor=settings.rope_scaling or 1.0,
         )
         self.gpt.position_embedding_type = "none"  # from here on: PackedAttention rotates
+        if self.pre_process:
+            self.gpt.embedding.embedding_dropout = Dropout(settings.dropout)
         self.output_words: VocabParallelEmbedding | None = None
         self.language_head: nn.Parameter | None = None
         if self.post_process:
@@ -226,6 +229,7 @@ def layer_spec(config: TransformerConfig, settings: ModelSettings) -> ModuleSpec
     attention, mlp = spec.submodules.self_attention.submodules, spec.submodules.mlp.submodules
     attention.core_attention = PackedAttention
     spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = Norm
+    spec.submodules.self_attn_bda = spec.submodules.mlp_bda = bias_dropout_add
     if settings.qk_norm:
         attention.q_layernorm = attention.k_layernorm = Norm
     if config.fp8:
