@@ -19,8 +19,8 @@ from modeling.batch import Batch
 from modeling.head import order_loss
 from modeling.layout import LayoutSettings
 from modeling.model import DemandModel
-from modeling.optimizer import allocate_moments, build_optimizer, sound_step
-from modeling.parallel import answers, device, fast_forward
+from modeling.optimizer import allocate_moments, build_optimizer, fuse, sound_step
+from modeling.parallel import ON_GPU, answers, device, fast_forward
 from modeling.shards import NAMED
 
 FINAL_RATE = 0.05
@@ -65,7 +65,9 @@ class FineTuning:
         self._parallel = DistributedDataParallel(
             model.config,
             DistributedDataParallelConfig(
-                use_distributed_optimizer=layout.distributed_optimizer, grad_reduce_in_fp32=True
+                use_distributed_optimizer=layout.distributed_optimizer,
+                grad_reduce_in_fp32=True,
+                overlap_grad_reduce=ON_GPU,  # beside the backward pass
             ),
             Float16Module(model.config, model) if mixed else model,
         )
@@ -161,6 +163,7 @@ class FineTuning:
         """The inverse of `sharded_state`, whose tensors were filled."""
         self.model.load_state_dict(state["model"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
+        fuse(self._optimizer)
         self._rates.load_state_dict(state["rates"])
 
 

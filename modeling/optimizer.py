@@ -16,7 +16,22 @@ def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel) -> 
     for each in optimizer.chained_optimizers:
         if isinstance(each, DistributedOptimizer) and isinstance(each.optimizer, torch.optim.Adam):
             _keep_steps(each)
+    fuse(optimizer)
     return optimizer
+
+
+def fuse(optimizer: MegatronOptimizer) -> None:
+    """Has PyTorch's Adam, which stands in for Transformer Engine's, update each parameter in one pass.
+
+    Megatron does not ask for it, and a loaded state brings its own choice along.
+    """
+    for each in optimizer.chained_optimizers:
+        if isinstance(each.optimizer, torch.optim.Adam):
+            for group in each.optimizer.param_groups:
+                group.update(fused=True, foreach=False)
+            for parameter, state in each.optimizer.state.items():
+                if "step" in state:
+                    state["step"] = state["step"].to(parameter.device)
 
 
 def allocate_moments(optimizer: MegatronOptimizer) -> None:
@@ -25,7 +40,7 @@ def allocate_moments(optimizer: MegatronOptimizer) -> None:
         if isinstance(each.optimizer, torch.optim.Adam):
             for parameter in (one for group in each.optimizer.param_groups for one in group["params"]):
                 moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-                each.optimizer.state.setdefault(parameter, {"step": torch.zeros(()), **moments})
+                each.optimizer.state.setdefault(parameter, {"step": parameter.new_zeros(()), **moments})
 
 
 def sound_step(optimizer: MegatronOptimizer, limit: float) -> tuple[float, bool]:
