@@ -17,7 +17,12 @@ from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 
 from modeling.batch import Batch
+from modeling.blocks import attention_by_blocks
 from modeling.rotary import Rotation
+
+BY_BLOCKS = range(256, 2_049)
+"""Sequences of these lengths are trained block by block on a CPU: shorter ones gain nothing, and longer ones keep more
+scores than a layer keeps of all else."""
 
 
 @dataclass
@@ -105,6 +110,9 @@ class PackedAttention(MegatronModule):
 
     def _of_one(self, query_nth: Tensor, key_gth: Tensor, value_gth: Tensor, dropout: float) -> Tensor:
         """One sequence's, (t, N, H)."""
+        if _trains_on_cpu(query_nth) and query_nth.shape[1] in BY_BLOCKS and not dropout:
+            scale = self.scale or query_nth.shape[2] ** -0.5
+            return attention_by_blocks(query_nth, key_gth, value_gth, scale).transpose(0, 1)
         output: Tensor = scaled_dot_product_attention(
             query_nth[None],  # the fused kernels want a batch dimension
             key_gth[None],
@@ -115,6 +123,10 @@ class PackedAttention(MegatronModule):
             enable_gqa=len(query_nth) != len(key_gth),
         )
         return output[0].transpose(0, 1)
+
+
+def _trains_on_cpu(query: Tensor) -> bool:
+    return query.requires_grad and query.device.type == "cpu" and query.dtype == torch.float32
 
 
 def has_flash_attention(query: Tensor) -> bool:
