@@ -1,0 +1,281 @@
+"""Training speed on one GPU: demandcast's fine-tuning against transformers on models of the same shape, in bf16.
+
+    make bench-gpu                                     # three shapes, both sides alternating, and their ratio
+    python benchmarks/train_gpu.py --shape llama-1b --rounds 3 --recompute
+    python benchmarks/train_gpu.py --shape tiny        # no figures worth keeping: runs everywhere, tries the script
+
+It needs torch with CUDA and no Ray; beside torch this, with what it depends on, is all that it imports:
+
+    pip install numpy "transformers>=5" tokenizers pydantic pyarrow safetensors psutil "megatron-core>=0.16,<0.17"
+
+Both sides train on the same tokens a step with 32-bit parameters and moments and bf16 products: transformers by
+autocast with scaled_dot_product_attention, torch.compile (where there is a C compiler, which it needs) and fused AdamW.
+It predicts every next token, which is how a language model is usually fine-tuned on histories; demandcast answers 20
+queries a sequence, each with the whole next order, and that is all it has to learn.
+
+Model FLOPs utilisation is the share of the GPU's peak that the model's own formula needs (Chowdhery et al. 2022,
+appendix B): 6 operations a token for each number in a matrix, and attention's, of which only the causal half is counted
+here. What is computed twice (recomputation) or looked up (embeddings) does not count; each side's output layer counts
+where it is asked: at every token there, at queries here.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+ITEMS, QUERIES, ORDER = 2_222, 20, 8
+PEAKS = {
+    "NVIDIA B200": 2_250e12,
+    "NVIDIA H200": 989e12,
+    "NVIDIA GH200": 989e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100 NVL": 835e12,
+    "NVIDIA H100": 989e12,
+    "NVIDIA A100": 312e12,
+    "NVIDIA L40S": 362e12,
+}
+"""Dense bf16 operations a second by the maker's data sheets (which print twice as much for sparse matrices), by how the
+device's name begins. H100 without a word is SXM."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model and what it trains on: `microbatches` x `sequences` x `tokens` a step."""
+
+    settings: dict[str, Any]
+    vocabulary: int
+    sequences: int = 8
+    tokens: int = 1_024
+    microbatches: int = 4
+    warmup: int = 5
+    steps: int = 20
+
+    @property
+    def tokens_a_step(self) -> int:
+        return self.microbatches * self.sequences * self.tokens
+
+
+LLAMA = {
+    "family": "llama",
+    "norm": "rms",
+    "activation": "swiglu",
+    "bias": False,
+    "qkv_bias": False,
+    "dropout": 0.0,
+    "language_head": "tied",
+}
+GPT2 = {
+    "family": "gpt2",
+    "activation": "gelu_tanh",
+    "positions": "learned",
+    "places": 1_024,
+    "dropout": 0.0,
+    "language_head": "tied",
+}
+SHAPES = {
+    "smollm2-135m": Shape(
+        {**LLAMA, "layers": 30, "hidden": 576, "heads": 9, "key_value_heads": 3, "ffn": 1_536}, 49_152, sequences=16
+    ),
+    "gpt2-345m": Shape({**GPT2, "layers": 24, "hidden": 1_024, "heads": 16, "ffn": 4_096}, 50_257),
+    "llama-1b": Shape(
+        {**LLAMA, "layers": 16, "hidden": 2_048, "heads": 32, "key_value_heads": 8, "ffn": 8_192}, 32_000
+    ),
+    "tiny": Shape(
+        {**LLAMA, "layers": 2, "hidden": 32, "heads": 4, "key_value_heads": 2, "ffn": 64}, 256, 2, 64, 2, 1, 2
+    ),
+}
+
+
+def tokens_of_a_step(shape: Shape, step: int) -> np.ndarray:
+    """(microbatches, sequences, tokens) item tokens, the same for both sides."""
+    size = (shape.microbatches, shape.sequences, shape.tokens)
+    return np.random.default_rng(step).integers(shape.vocabulary, shape.vocabulary + ITEMS, size)
+
+
+def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
+    """Tokens per second of modeling.finetuning."""
+    from demand.packing import pack
+    from demand.prompts import Prompt
+    from modeling.finetuning import FineTuning, Schedule
+    from modeling.layout import LayoutSettings
+    from modeling.model import DemandModel
+    from modeling.parallel import initialize
+    from modeling.settings import ModelSettings
+
+    settings = ModelSettings(**shape.settings)
+    layout = LayoutSettings(precision="bf16", recompute="full" if recompute else "none")
+    initialize()
+    model = DemandModel(settings, shape.vocabulary + ITEMS, ITEMS, layout)
+    tuning = FineTuning(model, Schedule(1e-4, 1, shape.warmup + shape.steps, 0.01, 1.0), layout)
+    queries = np.linspace(shape.tokens / QUERIES, shape.tokens - 1, QUERIES).astype(np.int32)
+
+    def prompt(tokens: np.ndarray, rng: np.random.Generator) -> Prompt:
+        tokens, items = tokens.astype(np.int32), (tokens - shape.vocabulary).astype(np.int32)
+        tokens[queries], items[queries] = 1, -1
+        ages = np.linspace(365, 0, shape.tokens, dtype=np.float32)
+        orders = np.searchsorted(queries, np.arange(shape.tokens)).astype(np.int32)
+        return Prompt(tokens, items, ages, orders, queries, [rng.choice(ITEMS, ORDER, replace=False) for _ in queries])
+
+    def packs(step: int) -> list[dict[str, np.ndarray]]:
+        rng = np.random.default_rng(step)
+        return [pack([prompt(row, rng) for row in rows]) for rows in tokens_of_a_step(shape, step)]
+
+    data = [packs(step) for step in range(shape.warmup + shape.steps)]
+    figures = measured(shape, lambda step: tuning.step(data[step], range(shape.microbatches)))
+    hidden = settings.hidden
+    head = hidden * hidden + (2 * hidden * hidden + hidden * ITEMS) * QUERIES / shape.tokens
+    return {**figures, "operations": 6 * head + operations_of_layers(shape)}
+
+
+def transformers(shape: Shape, recompute: bool) -> dict[str, Any]:
+    """Tokens per second of transformers' model of this shape in a plain training loop."""
+    import torch
+
+    from modeling.families import DECODERS
+    from modeling.settings import ModelSettings
+
+    settings = ModelSettings(**shape.settings)
+    decoder = DECODERS[settings.family]
+    config = decoder.config(settings, shape.vocabulary + ITEMS)
+    config.tie_word_embeddings, config.use_cache = True, False
+    config._attn_implementation = "sdpa"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = decoder.model(config).to(device).train()
+    if recompute:
+        model.gradient_checkpointing_enable()
+    compiled = device == "cuda" and bool(shutil.which("gcc") or shutil.which("cc"))
+    answer = torch.compile(model) if compiled else model
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, betas=(0.9, 0.95), weight_decay=0.01, fused=True)
+    steps = range(shape.warmup + shape.steps)
+    data = [torch.from_numpy(tokens_of_a_step(shape, step)) for step in steps]
+    if device == "cuda":
+        data = [tokens.pin_memory() for tokens in data]
+
+    def step(number: int) -> None:
+        optimizer.zero_grad()
+        for tokens in data[number].to(device, non_blocking=True):
+            with torch.autocast(device, torch.bfloat16):
+                loss = answer(input_ids=tokens, labels=tokens).loss / shape.microbatches
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    figures = measured(shape, step)
+    head = settings.hidden * (shape.vocabulary + ITEMS)
+    return {**figures, "compiled": compiled, "operations": 6 * head + operations_of_layers(shape)}
+
+
+SIDES = {"demandcast": demandcast, "transformers": transformers}
+
+
+def measured(shape: Shape, step: Callable[[int], Any]) -> dict[str, Any]:
+    """What a side's steps cost after a few to warm up."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    for number in range(shape.warmup + shape.steps):
+        if number == shape.warmup:
+            if on_gpu:
+                torch.cuda.synchronize()
+            started = time.perf_counter()
+        step(number)
+    if on_gpu:
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    return {
+        "device": torch.cuda.get_device_name() if on_gpu else "CPU",
+        "tokens_per_second": shape.steps * shape.tokens_a_step / seconds,
+        "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
+    }
+
+
+def operations_of_layers(shape: Shape) -> float:
+    """Floating-point operations a token of all layers, forwards and backwards."""
+    from modeling.settings import ModelSettings
+
+    settings = ModelSettings(**shape.settings)
+    heads, groups = settings.heads * settings.width, settings.groups * settings.width
+    matrices = settings.hidden * (2 * heads + 2 * groups)
+    matrices += (3 if settings.activation == "swiglu" else 2) * settings.hidden * settings.ffn
+    pairs = 12 * heads * shape.tokens / 2  # causal: half of all pairs
+    return settings.layers * (6 * matrices + pairs)
+
+
+def in_a_process(side: str, name: str, recompute: bool) -> dict[str, Any]:
+    """One side's figures, from a fresh process."""
+    command = [sys.executable, __file__, "--shape", name, "--side", side, *(["--recompute"] if recompute else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{side} failed on {name}:\n{done.stderr}")
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    rate, peak = figures["tokens_per_second"] * figures["operations"], peak_of(figures["device"])
+    return {**figures, "model_flops_per_second": rate, "mfu": rate / peak if peak else None}
+
+
+def peak_of(device: str) -> float | None:
+    """A device's dense bf16 peak, where it is known."""
+    known = [name for name in PEAKS if device.startswith(name)]
+    return PEAKS[max(known, key=len)] if known else None
+
+
+def described(figures: dict[str, Any]) -> str:
+    """One side's figures in a few words."""
+    words = [f"{figures['tokens_per_second']:,.0f} tokens/s"]
+    if figures["mfu"] is not None:
+        words.append(f"MFU {figures['mfu']:.1%}")
+    if figures["peak_memory_gib"] is not None:
+        words.append(f"{figures['peak_memory_gib']:.1f} GiB")
+    if figures.get("compiled") is False:
+        words.append("not compiled")
+    return ", ".join(words)
+
+
+def compare(name: str, rounds: int, recompute: bool) -> dict[str, Any]:
+    """Runs both sides in turn and prints every figure and the ratio."""
+    found: list[dict[str, Any]] = []
+    for number in range(1, rounds + 1):
+        sides = {side: in_a_process(side, name, recompute) for side in SIDES}
+        found.append(sides)
+        told = "; ".join(f"{side} {described(figures)}" for side, figures in sides.items())
+        print(f"{name} on {sides['demandcast']['device']}, round {number}: {told}", flush=True)
+    ratios = [sides["demandcast"]["tokens_per_second"] / sides["transformers"]["tokens_per_second"] for sides in found]
+    print(f"{name}, median: {statistics.median(ratios):.2f} x transformers", flush=True)
+    return {"shape": name, "rounds": found, "ratio": statistics.median(ratios)}
+
+
+def main() -> None:
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=list(SHAPES), help="by default all but tiny")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--recompute", action="store_true", help="activations are computed again in the backward pass")
+    parser.add_argument("--json", type=Path, help="a file for all figures")
+    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if not torch.cuda.is_available() and chosen.shape != "tiny":
+        print("no GPU that PyTorch can use is here: only --shape tiny runs without one", file=sys.stderr)
+        sys.exit(2)
+    if chosen.side:
+        sys.path.insert(0, str(ROOT))
+        print(json.dumps(SIDES[chosen.side](SHAPES[chosen.shape], chosen.recompute)))
+        return
+    names = [chosen.shape] if chosen.shape else [name for name in SHAPES if name != "tiny"]
+    found = [compare(name, chosen.rounds, chosen.recompute) for name in names]
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
