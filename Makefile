@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 
-.PHONY: setup demo test check smollm2 bench peers clean
+.PHONY: setup demo test check smollm2 bench bench-gpu peers clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,9 @@ $(PEERS)/.installed: benchmarks/peers.txt constraints.txt
 
 bench: setup peers
 	$(BIN)/python benchmarks/train_throughput.py
+
+bench-gpu: setup
+	$(BIN)/python benchmarks/train_gpu.py
 
 clean:
 	rm -rf $(VENV) $(PEERS) .demandcast build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -4,7 +4,7 @@
     python benchmarks/train_gpu.py --shape llama-1b --rounds 3 --recompute
     python benchmarks/train_gpu.py --shape tiny        # no figures worth keeping: runs everywhere, tries the script
 
-It needs torch with CUDA and no Ray; beside torch this is all that it imports, directly or not:
+It needs torch with CUDA and no Ray; beside torch this, with what it depends on, is all that it imports:
 
     pip install numpy "transformers>=5" tokenizers pydantic pyarrow safetensors psutil "megatron-core>=0.16,<0.17"
 

@@ -25,7 +25,6 @@ from torch.nn.functional import gelu, relu, silu
 from modeling.attention import MaskedAttention, PackedAttention, Packing
 from modeling.batch import Batch
 from modeling.context import Split
-from modeling.dropout import Dropout, bias_dropout_add
 from modeling.layout import LayoutSettings
 from modeling.lora import LoraColumnParallelLinear, LoraRowParallelLinear
 from modeling.norm import Norm
@@ -101,7 +100,6 @@ def build_core(settings: ModelSettings, config: TransformerConfig, rows: int, fi
     if settings.architecture == "t5":
         return _build_t5(settings, config, rows)
     spec = get_gpt_layer_local_spec(normalization=config.normalization, qk_layernorm=settings.qk_norm)
-    spec.submodules.self_attn_bda = spec.submodules.mlp_bda = bias_dropout_add
     core = GPTModel(
         config,
         _layer(spec, settings, config, PackedAttention),
@@ -115,8 +113,6 @@ def build_core(settings: ModelSettings, config: TransformerConfig, rows: int, fi
         rope_scaling_factor=settings.rope_scaling or 1.0,
     )
     core.position_embedding_type = "none"  # from here on: PackedAttention rotates
-    if first:
-        core.embedding.embedding_dropout = Dropout(settings.dropout)
     return core
 
 

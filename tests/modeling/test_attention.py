@@ -1,4 +1,4 @@
-"""Our own ways to attention, rotation and dropout give what PyTorch's and Megatron's give, and their gradients."""
+"""Our own ways to attention and rotation give what PyTorch's and Megatron's give, and their gradients."""
 
 import pytest
 import torch
@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from modeling.blocks import BLOCK, attention_by_blocks
-from modeling.dropout import Dropout, bias_dropout_add
 from modeling.rotary import Rotation
 
 
@@ -40,30 +39,3 @@ def test_rotation_is_megatrons() -> None:
 
     torch.testing.assert_close(rotation(heads_TNH), theirs)
     assert torch.autograd.gradcheck(rotation, (heads_TNH,))
-
-
-def test_dropout_drops_its_share_and_scales_up_the_rest() -> None:
-    torch.manual_seed(5)
-    values = torch.ones(1_000_001, requires_grad=True)
-    dropout = Dropout(0.1)
-
-    kept = dropout(values)
-    kept.sum().backward()
-
-    assert (kept == 0).float().mean().item() == pytest.approx(0.1, abs=0.002)
-    assert kept.mean().item() == pytest.approx(1, abs=0.002)
-    torch.testing.assert_close(values.grad, kept.detach())
-    torch.testing.assert_close(dropout.eval()(values), values)
-
-
-def test_dropout_follows_the_seed() -> None:
-    values = torch.randn(3, 5)
-    residual, bias = torch.randn(3, 5), torch.randn(5)
-
-    def drop(seed: int) -> Tensor:
-        torch.manual_seed(seed)
-        return bias_dropout_add(training=True, fused=False)((values, bias), residual, 0.5)
-
-    assert torch.equal(drop(1), drop(1))
-    assert not torch.equal(drop(1), drop(2))
-    torch.testing.assert_close(bias_dropout_add(False, False)((values, bias), residual, 0.5), values + bias + residual)
