@@ -142,11 +142,11 @@ def transformers(shape: Shape, recompute: bool) -> dict[str, Any]:
     """Tokens per second of transformers' model of this shape in a plain training loop."""
     import torch
 
-    from modeling.families import DECODERS
+    from modeling.families import COUNTERPARTS
     from modeling.settings import ModelSettings
 
     settings = ModelSettings(**shape.settings)
-    decoder = DECODERS[settings.family]
+    decoder = COUNTERPARTS[settings.family]
     config = decoder.config(settings, shape.vocabulary + ITEMS)
     config.tie_word_embeddings, config.use_cache = True, False
     config._attn_implementation = "sdpa"

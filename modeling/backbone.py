@@ -181,7 +181,7 @@ def read_and_answer(core: T5Model, batch: Batch) -> tuple[Tensor, Tensor]:
     given the question. (What the encoder would say of the question itself is zero: it has not read it.)
     """
     lengths_S = batch.starts_S1.diff().long() - 1
-    places_L = torch.arange(int(lengths_S.max()), device=lengths_S.device)
+    places_L = torch.arange(batch.longest - 1, device=lengths_S.device)
     read_SL = places_L < lengths_S[:, None]
     positions_SL = (batch.starts_S1[:-1].long()[:, None] + places_L).clamp(max=len(batch.tokens_T) - 1)
     hidden_mask_S11L = ~read_SL[:, None, None, :]
