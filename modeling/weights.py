@@ -67,7 +67,8 @@ class Joined:
     theirs: str
 
     def read(self, theirs: Mapping[str, Tensor], settings: ModelSettings, layer: int = 0) -> Tensor:
-        return interleaved(theirs[self.theirs.format(layer=layer)].T.chunk(3), settings)
+        found = theirs[self.theirs.format(layer=layer)]
+        return interleaved((found.T if found.dim() > 1 else found).chunk(3), settings)
 
     def write(self, ours: Tensor, settings: ModelSettings, layer: int = 0) -> dict[str, Tensor]:
         joined = torch.cat(apart(ours, settings))

@@ -12,7 +12,8 @@ import ray
 from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
 from demand.moments import moment
-from tests.training.runs import plan
+from modeling.predictor import Predictor
+from tests.training.runs import losses, plan
 from training.run import Prepared, best, finish, fit, prepare
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -51,16 +52,27 @@ def wait_until(seen: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def test_a_finished_run_becomes_a_calibrated_model(one: Prepared, shop: Dataset, tmp_path: Path) -> None:
-    checkpoint, metrics = best(fit(one, "model", tmp_path))
+@pytest.mark.parametrize(
+    "values", [{"layout.tensor": 2}, {"layout.pipeline": 2, "model.layers": 2}], ids=["tensor", "pipeline"]
+)
+def test_workers_share_one_model_and_it_becomes_a_calibrated_checkpoint(
+    shop: Dataset, undisturbed: list[float], tmp_path: Path, values: dict[str, int]
+) -> None:
+    base = plan(shop, workers=2, microbatch_tokens=256)
+    spread = base.model_copy(update={"settings": base.settings.with_values(values)})
 
-    card = finish(one.plan, "model", checkpoint, metrics, tmp_path / "model-folder")
+    result = fit(prepare(spread), "spread", tmp_path, processors=1)
+    checkpoint, metrics = best(result)
+    card = finish(spread, "spread", checkpoint, metrics, tmp_path / "model")
 
     assert card["data"]["content_hash"] == shop.content_hash
     assert card["validation"]["ndcg@10"] > 0.4
-    names = {file.name for file in (tmp_path / "model-folder").iterdir()}
+    names = {file.name for file in (tmp_path / "model").iterdir()}
     assert {"model.safetensors", "manifest.json", "calibration.json"} <= names
     assert not any(name.startswith(("shard", "plain")) for name in names)
+    assert Predictor.load(tmp_path / "model").checkpoint.settings == spread.settings.model
+    if "layout.tensor" in values:  # a pipeline needs another model, whose numbers are others
+        assert losses(result)[:5] == pytest.approx(undisturbed[:5], abs=1e-3)
 
 
 def test_a_global_batch_that_the_workers_cannot_share_is_refused(shop: Dataset) -> None:

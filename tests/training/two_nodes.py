@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "10"  # Ray first tries with both, until it knows of the loss
+os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "6"  # Ray first tries with both, until it knows of the loss
 
 import ray
 from ray.cluster_utils import Cluster
