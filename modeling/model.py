@@ -187,5 +187,5 @@ def synchronize_embeddings(model: DemandModel) -> None:
 
 
 def parameter_count(model: nn.Module) -> int:
-    """How many numbers are learned."""
+    """How many numbers it holds, learned or not."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""Who of a run's workers works. Ray may bring fewer than were asked for, and one more than the layout has a use for."""
+"""Who of a run's workers works. Ray may bring fewer than were asked for, and more than the layout has a use for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
