@@ -29,6 +29,15 @@ T5 = SETTINGS.model_copy(
     update={"architecture": "t5", "family": "t5", "positions": "relative", "key_value_heads": None, "qk_norm": False}
 )
 LORA = LoraSettings(rank=4, alpha=8)
+HALF = {"precision": "bf16", "distributed_optimizer": True}
+HALF_PROGRAMS = [
+    Program("half", LayoutSettings(**HALF), keep_after=5),
+    Program("half-tensor", LayoutSettings(tensor=2, **HALF), 2, keep_after=5),
+    Program("half-plain", LayoutSettings(precision="bf16"), keep_after=5),
+    Program("half-again", LayoutSettings(**HALF), start="half"),
+    Program("half-plain-again", LayoutSettings(precision="bf16"), start="half-plain"),
+    Program("half-tensor-to-one", LayoutSettings(**HALF), start="half-tensor"),
+]
 T5_PROGRAMS = [
     Program("one", LayoutSettings()),
     Program("tensor", LayoutSettings(tensor=2, distributed_optimizer=True), 2, keep_after=5),
@@ -70,7 +79,12 @@ def stages(
         write_weights(stage, vocabulary, catalogue)
         write_microbatches(stage, shop, renderer)
         stages[settings.architecture] = stage
-    run([*((stages["gpt"], each) for each in PROGRAMS), *((stages["t5"], each) for each in T5_PROGRAMS)])
+    run(
+        [
+            *((stages["gpt"], each) for each in [*PROGRAMS, *HALF_PROGRAMS]),
+            *((stages["t5"], each) for each in T5_PROGRAMS),
+        ]
+    )
     return stages
 
 
@@ -124,6 +138,24 @@ def test_every_layout_learns_as_one_process(stage: Stage, name: str) -> None:
 @pytest.mark.parametrize("name", [program.name for program in PROGRAMS if program.start])
 def test_a_state_saved_in_one_layout_goes_on_in_another(stage: Stage, name: str) -> None:
     assert stage.losses(name) == pytest.approx(stage.losses(one_process(name))[5:], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["half", "half-tensor", "half-plain"])
+def test_half_precision_learns_nearly_the_same(stage: Stage, name: str) -> None:
+    assert stage.losses(name) == pytest.approx(stage.losses("one"), abs=0.01)
+    assert stage.losses(name) != pytest.approx(stage.losses("one"), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("again", "undisturbed", "within"),
+    [
+        ("half-again", "half", 1e-6),
+        ("half-plain-again", "half-plain", 1e-6),
+        ("half-tensor-to-one", "half-tensor", 0.01),
+    ],
+)
+def test_a_state_in_half_precision_goes_on(stage: Stage, again: str, undisturbed: str, within: float) -> None:
+    assert stage.losses(again) == pytest.approx(stage.losses(undisturbed)[5:], abs=within)
 
 
 def test_an_encoder_and_decoder_is_sharded_as_well(stages: dict[str, Stage]) -> None:
