@@ -14,8 +14,9 @@ from modeling.registry import CHALLENGER, ModelVersion, Registry
 from ray_app.bases import registered_base
 from ray_app.cluster import connect
 from ray_app.home import Home
+from training.finish import finish
 from training.progress import ProgressBar
-from training.run import Plan, best, default_cutoff, finish, fit, prepare
+from training.run import Plan, best, default_cutoff, fit, prepare
 from training.settings import Settings
 from tuning.live import LiveTable
 from tuning.sweep import FORMAT, RATE, SweepPlan, Trial, run_sweep

@@ -1,4 +1,4 @@
-"""A training run: data prepared, workers trained, the best checkpoint calibrated and written out."""
+"""A training run: data prepared, workers trained, the best checkpoint found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,13 +22,10 @@ from demand.errors import DataError, DemandError, TrainingError
 from demand.moments import DAY, iso, moment
 from demand.prompts import Renderer, profile_text
 from demand.vocabulary import Vocabulary
-from modeling.checkpoint import load_checkpoint, save_checkpoint
-from modeling.predictor import Predictor
-from modeling.snapshot import checkpoint_of
-from training.calibration import calibrate
+from modeling.checkpoint import load_checkpoint
 from training.examples import Examples, training_packs, validation_packs
+from training.job import VALIDATION_METRIC, Job, train_worker
 from training.settings import Settings, check_layout
-from training.worker import VALIDATION_METRIC, Job, train_worker
 
 VALIDATION_DAYS = 28
 QUESTIONS_ALONE = 4
@@ -202,26 +199,3 @@ def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:
     """The folder and the metrics of the checkpoint with the best validation metric."""
     checkpoint, metrics = max(result.best_checkpoints or [], key=lambda each: each[1][VALIDATION_METRIC])
     return Path(checkpoint.path), metrics
-
-
-def finish(plan: Plan, run: str, checkpoint: Path, metrics: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Makes a snapshot a checkpoint, calibrates it on the validation period and writes the model folder `out`.
-
-    Returns:
-        The model's card.
-    """
-    dataset = Dataset.open(plan.data)
-    trained = checkpoint_of(checkpoint)
-    customers = draw(dataset.customer_ids, plan.customers, plan.settings.training.seed)
-    calibration = calibrate(Predictor(trained), dataset, customers, plan.training_end, VALIDATION_DAYS)
-    card = {
-        "run": run,
-        "data": {key: dataset.manifest[key] for key in ("source", "content_hash", "customers", "orders")},
-        "trained_before": iso(plan.training_end),
-        "validated_before": iso(plan.cutoff),
-        "customers": len(customers),
-        "settings": plan.settings.model_dump(mode="json"),
-        "validation": metrics,
-    }
-    save_checkpoint(replace(trained, calibration=calibration, card=card), out)
-    return card

@@ -4,7 +4,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pyarrow as pa
 import ray.train
 import torch
 import torch.distributed as dist
-from ray.actor import ActorHandle
 
 from demand.catalogue import Catalogue
 from demand.metrics import ranking_metrics, top_k
@@ -26,51 +24,11 @@ from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import device, initialize, share
 from modeling.shards import load_weights
 from modeling.snapshot import load_snapshot, save_snapshot
-from training.crew import Member, crew
+from training.crew import Member
+from training.job import Job
 from training.progress import Pace
-from training.settings import Settings
 
-VALIDATION_METRIC = "ndcg@10"
 PROGRESS_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Job:
-    """What all workers of a run are told.
-
-    Attributes:
-        vocabulary: as Vocabulary.to_json.
-        items: the catalogue's table.
-        total_steps: global batches in all epochs.
-        base: checkpoint folder of a pretrained model to start from.
-        threads: processor threads of each worker; 0 leaves PyTorch's own choice.
-        board: where rank 0 posts its progress, if anyone watches.
-    """
-
-    settings: Settings
-    vocabulary: str
-    items: pa.Table
-    total_steps: int
-    base: Path | None = None
-    threads: int = 0
-    board: ActorHandle[Any] | None = None
-
-
-def train_worker(config: dict[str, Any]) -> str | None:
-    """Ray Train's train_loop_per_worker; `config` holds a Job under "job".
-
-    Returns:
-        Why the run ended early, where another attempt would end the same way.
-    """
-    job: Job = config["job"]
-    if job.threads:
-        torch.set_num_threads(job.threads)
-    settings = job.settings
-    with crew(settings.layout, settings.training.microbatches) as member:
-        if member.works:
-            return Worker(job, member).run()
-        member.attend()
-    return None
 
 
 class Worker:

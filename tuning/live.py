@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from training.worker import VALIDATION_METRIC
+from training.job import VALIDATION_METRIC
 from tuning.sweep import FORMAT, RATE, Trial
 
 

@@ -17,8 +17,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 from demand.errors import SettingsError
 from demand.formats import prompt_format
+from training.job import VALIDATION_METRIC
 from training.run import Plan, Prepared, fit, prepare
-from training.worker import VALIDATION_METRIC
 
 DRIVER_CPU = 0.01
 """What Tune reserves for a trial's driver, which only waits for its worker."""

@@ -1,0 +1,58 @@
+"""What Ray Train carries to a run's workers.
+
+Ray's controller of a run reads this too, so nothing here imports Megatron, which takes seconds.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from ray.actor import ActorHandle
+
+from training.settings import Settings
+
+VALIDATION_METRIC = "ndcg@10"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all workers of a run are told.
+
+    Attributes:
+        vocabulary: as Vocabulary.to_json.
+        items: the catalogue's table.
+        total_steps: global batches in all epochs.
+        base: checkpoint folder of a pretrained model to start from.
+        threads: processor threads of each worker; 0 leaves PyTorch's own choice.
+        board: where rank 0 posts its progress, if anyone watches.
+    """
+
+    settings: Settings
+    vocabulary: str
+    items: pa.Table
+    total_steps: int
+    base: Path | None = None
+    threads: int = 0
+    board: ActorHandle[Any] | None = None
+
+
+def train_worker(config: dict[str, Any]) -> str | None:
+    """Ray Train's train_loop_per_worker; `config` holds a Job under "job".
+
+    Returns:
+        Why the run ended early, where another attempt would end the same way.
+    """
+    import torch
+
+    from training.crew import crew
+    from training.worker import Worker
+
+    job: Job = config["job"]
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    with crew(job.settings.layout, job.settings.training.microbatches) as member:
+        if member.works:
+            return Worker(job, member).run()
+        member.attend()
+    return None
