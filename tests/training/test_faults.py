@@ -41,15 +41,23 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         for moment in self.moments:
-            while not (workers := training_workers()):
-                time.sleep(0.05)
-            while not moment():
+            workers = training_workers()
+            while not (alive(workers) and moment()):
                 if self.stopped:
                     return
                 time.sleep(0.001)
+                workers = workers if alive(workers) else training_workers()
             workers[-1].kill()
             workers[-1].wait()
             self.kills += 1
+
+
+def alive(workers: list[psutil.Process]) -> bool:
+    """Whether there are any, and all of them run: none is of a group that ends after another's death."""
+    try:
+        return bool(workers) and all(each.status() != psutil.STATUS_ZOMBIE for each in workers)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_workers_killed_at_any_moment_change_no_loss(
