@@ -14,7 +14,7 @@ from modeling.registry import CHALLENGER, ModelVersion, Registry
 from ray_app.bases import registered_base
 from ray_app.cluster import connect
 from ray_app.home import Home
-from training.finish import finish
+from training.completion import finish
 from training.progress import ProgressBar
 from training.run import Plan, best, default_cutoff, fit, prepare
 from training.settings import Settings

@@ -53,7 +53,7 @@ class Killer(threading.Thread):
 
 
 def alive(workers: list[psutil.Process]) -> bool:
-    """Whether there are any, and all of them run: none is of a group that ends after another's death."""
+    """Whether there are any, and none has ended."""
     try:
         return bool(workers) and all(each.status() != psutil.STATUS_ZOMBIE for each in workers)
     except psutil.NoSuchProcess:

@@ -14,7 +14,7 @@ from demand.errors import DataError, SettingsError
 from demand.moments import moment
 from modeling.predictor import Predictor
 from tests.training.runs import losses, plan
-from training.finish import finish
+from training.completion import finish
 from training.run import Prepared, best, fit, prepare
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -53,11 +53,14 @@ def wait_until(seen: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize(
+    "values", [{"layout.tensor": 2}, {"layout.pipeline": 2, "model.layers": 2}], ids=["tensor", "pipeline"]
+)
 def test_workers_share_one_model_and_it_becomes_a_calibrated_checkpoint(
-    shop: Dataset, undisturbed: list[float], tmp_path: Path
+    shop: Dataset, undisturbed: list[float], tmp_path: Path, values: dict[str, int]
 ) -> None:
     base = plan(shop, workers=2, microbatch_tokens=256)
-    spread = base.model_copy(update={"settings": base.settings.with_values({"layout.tensor": 2})})
+    spread = base.model_copy(update={"settings": base.settings.with_values(values)})
 
     result = fit(prepare(spread), "spread", tmp_path, processors=1)
     checkpoint, metrics = best(result)
@@ -69,7 +72,8 @@ def test_workers_share_one_model_and_it_becomes_a_calibrated_checkpoint(
     assert {"model.safetensors", "manifest.json", "calibration.json"} <= names
     assert not any(name.startswith(("shard", "plain")) for name in names)
     assert Predictor.load(tmp_path / "model").checkpoint.settings == spread.settings.model
-    assert losses(result)[:5] == pytest.approx(undisturbed[:5], abs=1e-3)
+    if "layout.tensor" in values:  # a pipeline needs another model, whose numbers are others
+        assert losses(result)[:5] == pytest.approx(undisturbed[:5], abs=1e-3)
 
 
 def test_a_global_batch_that_the_workers_cannot_share_is_refused(shop: Dataset) -> None:
