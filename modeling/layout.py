@@ -65,7 +65,8 @@ def impossible(
     """What cannot be, one sentence each."""
     if workers % layout.model_parallel:
         yield (
-            f"{workers} workers cannot hold whole copies of a model spread over {layout.model_parallel} "
+            f"{workers} worker{'s' if workers > 1 else ''} cannot hold whole copies of a model spread over "
+            f"{layout.model_parallel} "
             f"(layout.tensor {layout.tensor} x layout.pipeline {layout.pipeline} x layout.context {layout.context})"
         )
     shared = {"heads": model.heads, "key_value_heads": model.groups, "ffn": model.ffn, "hidden": model.hidden}

@@ -105,6 +105,8 @@ def settings_from(content: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
+        if reason := first.get("ctx", {}).get("error"):  # our own words about settings that do not go together
+            raise SettingsError(f"{where}: {reason}") from None
         raise SettingsError(f"{where}: {first['msg'].lower()}, found {str(first['input'])[:60]!r}") from None
 
 

@@ -31,7 +31,7 @@ def test_any_setting_is_set_by_its_dotted_name() -> None:
         ("training.epochs=0", "training.epochs"),
         ("training.epochs", "write it like"),
         ("prompt.name=haiku", "no prompt format 'haiku'"),
-        ("model.heads=3", "hidden 32 must be a multiple"),
+        ("model.heads=3", "model: hidden 32 must be a multiple"),
     ],
 )
 def test_a_wrong_assignment_is_named(assignment: str, named: str) -> None:
