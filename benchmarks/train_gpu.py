@@ -105,8 +105,11 @@ def tokens_of_a_step(shape: Shape, step: int) -> np.ndarray:
 
 def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
     """Tokens per second of modeling.finetuning."""
+    from demand.habits import OF_ITEMS
+    from demand.moments import DAY
     from demand.packing import pack
     from demand.prompts import Prompt
+    from demand.record import Record
     from modeling.finetuning import FineTuning, Schedule
     from modeling.layout import LayoutSettings
     from modeling.model import DemandModel
@@ -120,12 +123,16 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
     tuning = FineTuning(model, Schedule(1e-4, 1, shape.warmup + shape.steps, 0.01, 1.0), layout)
     queries = np.linspace(shape.tokens / QUERIES, shape.tokens - 1, QUERIES).astype(np.int32)
 
+    times = np.linspace(0, 365, shape.tokens).astype(np.int64) * DAY
+    orders = np.searchsorted(queries, np.arange(shape.tokens)).astype(np.int32) + 1
+
     def prompt(tokens: np.ndarray, rng: np.random.Generator) -> Prompt:
-        tokens, items = tokens.astype(np.int32), (tokens - shape.vocabulary).astype(np.int32)
-        tokens[queries], items[queries] = 1, -1
-        ages = np.linspace(365, 0, shape.tokens, dtype=np.float32)
-        orders = np.searchsorted(queries, np.arange(shape.tokens)).astype(np.int32)
-        return Prompt(tokens, items, ages, orders, queries, [rng.choice(ITEMS, ORDER, replace=False) for _ in queries])
+        tokens, items = tokens.astype(np.int32), ((tokens - shape.vocabulary) % ITEMS).astype(np.int32)
+        tokens[queries] = 1
+        once = np.ones(shape.tokens, dtype=np.float32)
+        record = Record(items, items, times, orders, np.zeros(shape.tokens, dtype=np.int8), once, once)
+        targets = [rng.choice(ITEMS, ORDER, replace=False) for _ in queries]
+        return Prompt(tokens, queries, times[queries], 0 * queries, record, targets)
 
     def packs(step: int) -> list[dict[str, np.ndarray]]:
         rng = np.random.default_rng(step)
@@ -134,7 +141,8 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
     data = [packs(step) for step in range(shape.warmup + shape.steps)]
     figures = measured(shape, lambda step: tuning.step(data[step], range(shape.microbatches)))
     hidden = settings.hidden
-    head = hidden * hidden + (2 * hidden * hidden + hidden * ITEMS) * QUERIES / shape.tokens
+    habits = settings.habit_width * (len(OF_ITEMS) + settings.habit_width) * min(shape.tokens, ITEMS) / 2
+    head = (hidden * (hidden + settings.habit_width + ITEMS) + habits) * QUERIES / shape.tokens
     return {**figures, "operations": 6 * head + operations_of_layers(shape)}
 
 

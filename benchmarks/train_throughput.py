@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-LAYERS, HIDDEN, HEADS, FFN = 2, 128, 4, 512
+LAYERS, HIDDEN, HEADS, FFN, HABIT_WIDTH, FEATURES = 2, 128, 4, 512, 128, 29
 VOCABULARY, ITEMS = 2_304, 2_222
 SEQUENCES, TOKENS, QUERIES, ORDER = 16, 512, 20, 8
 MICROBATCH = 4
@@ -43,8 +43,10 @@ def demandcast() -> dict[str, float]:
     import torch
     import torch.distributed as dist
 
+    from demand.moments import DAY
     from demand.packing import pack
     from demand.prompts import Prompt
+    from demand.record import Record
     from modeling.finetuning import FineTuning, Schedule
     from modeling.model import DemandModel
     from modeling.parallel import initialize
@@ -53,17 +55,20 @@ def demandcast() -> dict[str, float]:
     if PROCESSES > 1:
         dist.init_process_group("gloo")
     initialize()
-    settings = ModelSettings(layers=LAYERS, hidden=HIDDEN, heads=HEADS, ffn=FFN, dropout=0.1)
+    settings = ModelSettings(layers=LAYERS, hidden=HIDDEN, heads=HEADS, ffn=FFN, habit_width=HABIT_WIDTH, dropout=0.1)
     tuning = FineTuning(DemandModel(settings, VOCABULARY, ITEMS), Schedule(1e-3, 1, WARMUP + STEPS, 0.01, 1.0))
     queries = np.linspace(TOKENS / QUERIES, TOKENS - 1, QUERIES).astype(np.int32)
 
+    times = np.linspace(0, 365, TOKENS).astype(np.int64) * DAY
+    orders = np.searchsorted(queries, np.arange(TOKENS)).astype(np.int32) + 1
+
     def prompt(tokens: np.ndarray, rng: np.random.Generator) -> Prompt:
         tokens, items = tokens.astype(np.int32), (tokens - (VOCABULARY - ITEMS)).astype(np.int32)
-        tokens[queries], items[queries] = 1, -1
-        ages = np.linspace(365, 0, TOKENS, dtype=np.float32)
-        orders = np.searchsorted(queries, np.arange(TOKENS)).astype(np.int32)
+        tokens[queries] = 1
+        once = np.ones(TOKENS, dtype=np.float32)
+        record = Record(items, items, times, orders, np.zeros(TOKENS, dtype=np.int8), once, once)
         targets = [rng.choice(ITEMS, ORDER, replace=False) for _ in queries]
-        return Prompt(tokens, items, ages, orders, queries, targets)
+        return Prompt(tokens, queries, times[queries], 0 * queries, record, targets)
 
     for step in range(WARMUP + STEPS):
         if step == WARMUP:
@@ -122,9 +127,9 @@ def trainer() -> dict[str, float]:
 def operations_per_token() -> float:
     """Floating-point operations a token, forwards and backwards (3 x forwards), by the model's formula."""
     layer = 2 * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * FFN) + 2 * 2 * HIDDEN * TOKENS / 2  # causal: half of all pairs
-    pointer = 2 * HIDDEN * HIDDEN
-    query = 2 * HIDDEN * (2 * HIDDEN + ITEMS)
-    return 3 * (LAYERS * layer + pointer + query * QUERIES / TOKENS)
+    habits = 2 * HABIT_WIDTH * (FEATURES + HABIT_WIDTH) * TOKENS / 2  # half of all items come before a query
+    query = 2 * HIDDEN * (HIDDEN + HABIT_WIDTH + ITEMS) + habits
+    return 3 * (LAYERS * layer + query * QUERIES / TOKENS)
 
 
 def matrix_peak(size: int = 2_048) -> float:

@@ -63,6 +63,16 @@ class Catalogue:
         return np.asarray(self.table["orders"], dtype=np.int64)
 
     @cached_property
+    def categories(self) -> np.ndarray:
+        """(V,) int32, equal for items of one category; an item without one is a category of its own."""
+        names = self.table["category"].to_pylist()
+        numbers: dict[str, int] = {}
+        found = [
+            len(names) + numbers.setdefault(name, len(numbers)) if name else place for place, name in enumerate(names)
+        ]
+        return np.array(found, dtype=np.int32)
+
+    @cached_property
     def mean_quantity(self) -> np.ndarray:
         return np.asarray(self.table["mean_quantity"], dtype=np.float64)
 

@@ -6,6 +6,7 @@ from demand.errors import DataError
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
+WEEK = 7 * DAY
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

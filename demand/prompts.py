@@ -1,9 +1,11 @@
-"""Rendering: one customer's history, as of a moment, becomes the token sequence that the model reads.
+"""Rendering: one customer's history, as of a moment, becomes what the model reads: a token sequence and a record.
 
-The same code serves training, evaluation and serving. A prompt is a record of equal-length arrays, and the only thing
-that passes from the domain to the model.
+The same code serves training, evaluation and serving. A prompt is the only thing that passes from the domain to the
+model.
 """
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +14,8 @@ import numpy as np
 from demand.catalogue import Catalogue
 from demand.customer import Browsing, Customer, Order, Review
 from demand.formats import PromptFormat
-from demand.moments import DAY
+from demand.moments import DAY, WEEK
+from demand.record import Record
 from demand.vocabulary import GAP_DAYS, HORIZON_DAYS, LONGEST_HORIZON, SPEND, Vocabulary
 
 NEXT_ORDER = 0
@@ -28,18 +31,18 @@ class Prompt:
 
     Attributes:
         tokens: (T,) int32 token ids.
-        items: (T,) int32, the catalogue item that a position completes, or -1.
-        ages: (T,) float32, days from the event at the position to the end of the prompt.
-        orders: (T,) int32, the ordinal of the order that a position belongs to (0 before the first).
         queries: (Q,) int32 positions at which a question is asked.
+        moments: (Q,) int64 microseconds when each is asked.
+        horizons: (Q,) int32 days that each asks about, NEXT_ORDER for the next order.
+        record: all that the customer did before the last moment, however little of it the tokens hold.
         targets: for each query the indices of the items that were really bought; empty arrays outside of training.
     """
 
     tokens: np.ndarray
-    items: np.ndarray
-    ages: np.ndarray
-    orders: np.ndarray
     queries: np.ndarray
+    moments: np.ndarray
+    horizons: np.ndarray
+    record: Record
     targets: list[np.ndarray]
 
     def __len__(self) -> int:
@@ -51,52 +54,35 @@ class Prompt:
 
     def alone(self, query: int) -> "Prompt":
         """The prompt up to one of its queries, without the others: for a model that reads all before it answers."""
-        last = self.queries[query]
-        kept = np.ones(last + 1, dtype=bool)
-        kept[self.queries[:query]] = False
-        end = np.array([kept.sum() - 1], dtype=np.int32)
-        return Prompt(
-            self.tokens[: last + 1][kept],
-            self.items[: last + 1][kept],
-            self.ages[: last + 1][kept],
-            self.orders[: last + 1][kept],
-            end,
-            self.targets[query : query + 1],
-        )
+        tokens = np.delete(self.tokens[: self.queries[query] + 1], self.queries[:query])
+        one = slice(query, query + 1)
+        end = np.array([len(tokens) - 1], dtype=np.int32)
+        return Prompt(tokens, end, self.moments[one], self.horizons[one], self.record, self.targets[one])
 
 
 @dataclass
 class _Writer:
     """Grows a prompt token by token."""
 
+    record: Record
     tokens: list[int] = field(default_factory=list)
-    items: list[int] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
-    orders: list[int] = field(default_factory=list)
     queries: list[int] = field(default_factory=list)
-    targets: list[np.ndarray] = field(default_factory=list)
-    order: int = 0
+    questions: list["_Question"] = field(default_factory=list)
 
-    def write(self, tokens: list[int], items: list[int], ts: int) -> None:
-        self.tokens += tokens
-        self.items += items
-        self.times += [ts] * len(tokens)
-        self.orders += [self.order] * len(tokens)
-
-    def ask(self, token: int, ts: int, target: np.ndarray) -> None:
+    def ask(self, token: int, question: "_Question") -> None:
         self.queries.append(len(self.tokens))
-        self.targets.append(target)
-        self.write([token], [-1], ts)
+        self.questions.append(question)
+        self.tokens.append(token)
 
     def finish(self) -> Prompt:
-        ages = (self.times[-1] - np.array(self.times, dtype=np.int64)) / DAY
+        moments, horizons, targets = zip(*self.questions, strict=True)
         return Prompt(
             np.array(self.tokens, dtype=np.int32),
-            np.array(self.items, dtype=np.int32),
-            ages.astype(np.float32),
-            np.array(self.orders, dtype=np.int32),
             np.array(self.queries, dtype=np.int32),
-            self.targets,
+            np.array(moments, dtype=np.int64),
+            np.array(horizons, dtype=np.int32),
+            self.record.lines(self.record.times < moments[-1]),
+            list(targets),
         )
 
 
@@ -122,18 +108,22 @@ class Renderer:
         first, room = len(events), self.format.history_tokens
         while first and (room := room - self._size(events[first - 1])) >= 0:
             first -= 1
-        return self._write(customer, events, first, [(as_of, question, _NOTHING)])
+        return self._write(customer, Record.of(customer, self.catalogue), events, first, [(as_of, question, _NOTHING)])
 
     def training_prompts(self, customer: Customer, end: int, rng: np.random.Generator) -> Iterator[Prompt]:
-        """Prompts that ask about every order before `end`, each order in one prompt.
+        """Prompts that ask about a customer week by week, as far as the answer lies before `end`.
 
-        A history too long for one prompt is cut into several, at another place each time (`rng`). A question is asked
-        at a random moment between two orders, as it will be in use, where nobody knows when the next order comes.
+        A history too long for one prompt is cut into several, at another place each time (`rng`). In every week a
+        question is asked at a random moment, as it will be in use, where nobody knows when the next order comes; and
+        one before the first order.
         """
         known = customer.before(end)
         questions = self._training_questions(known, end, rng)
+        record = Record.of(known, self.catalogue)
         events = self._events(known)
-        sizes = [self._size(event) + isinstance(event, Order) for event in events]  # and the question before it
+        sizes = [self._size(event) for event in events]
+        for moment, _, _ in questions:  # a question's token is written before the event that follows it
+            sizes[min(bisect_left(events, moment, key=lambda event: event.ts), len(sizes) - 1)] += 1
         capacity = self.format.history_tokens
         room = capacity if sum(sizes) <= capacity else int(rng.integers(capacity // 2, capacity + 1))
         first = 0
@@ -142,93 +132,81 @@ class Renderer:
             while last < len(events) and (last == first or room >= sizes[last]):
                 room -= sizes[last]
                 last += 1
-            starts_at = events[first].ts if first else -1
+            starts_at = events[first].ts if first else -math.inf
             ends_at = events[last].ts if last < len(events) else end
-            asked = [
-                each for each in questions if starts_at < each[0] < ends_at or (not first and each[0] <= starts_at)
-            ]
+            asked = [each for each in questions if starts_at < each[0] <= ends_at]
             if asked:
-                yield self._write(customer, events[:last], first, asked)
+                yield self._write(customer, record, events[:last], first, asked)
             first, room = last, capacity
 
     def _training_questions(self, customer: Customer, end: int, rng: np.random.Generator) -> list["_Question"]:
-        orders = customer.orders
-        baskets = [self._indices(order) for order in orders]
-        draws = rng.random((len(orders), 2))
-        horizons = np.exp(rng.uniform(0, np.log(LONGEST_HORIZON), len(orders))).astype(int)
+        if not customer.orders:
+            return []
+        times = np.array([order.ts for order in customer.orders], dtype=np.int64)
+        baskets = [self._indices(order) for order in customer.orders]
+        weeks = np.arange(times[0] - WEEK, end, WEEK)
+        moments = np.minimum(weeks + 1 + (rng.random(len(weeks)) * WEEK).astype(np.int64), end)
+        moments[0] = min(moments[0], times[0])
+        days = np.exp(rng.uniform(0, np.log(LONGEST_HORIZON), len(weeks))).astype(int)
+        days[(rng.random(len(weeks)) >= HORIZON_SHARE) | (moments + days * DAY > end)] = NEXT_ORDER
         questions: list[_Question] = []
-        for place, order in enumerate(orders):
-            before = orders[place - 1].ts if place else order.ts - DAY
-            ts = min(before + 1 + int(draws[place, 0] * (order.ts - before)), order.ts)
-            until = ts + int(horizons[place]) * DAY
-            if draws[place, 1] < HORIZON_SHARE and until <= end and order.ts < until:
-                window = [baskets[later] for later in range(place, len(orders)) if orders[later].ts < until]
-                questions.append((ts, int(horizons[place]), np.unique(np.concatenate(window))))
-            else:
-                questions.append((ts, NEXT_ORDER, baskets[place]))
-        return [each for each in questions if len(each[2])]
+        for moment, horizon in zip(moments.tolist(), days.tolist(), strict=True):
+            first = int(np.searchsorted(times, moment))
+            last = int(np.searchsorted(times, moment + horizon * DAY)) if horizon else first + 1
+            wanted = np.unique(np.concatenate([_NOTHING, *baskets[first:last]]))
+            if horizon or len(wanted):
+                questions.append((moment, horizon, wanted))
+        return questions
 
-    def _write(self, customer: Customer, events: list[Event], first: int, questions: list["_Question"]) -> Prompt:
-        writer = _Writer()
-        start = min([questions[0][0], *(event.ts for event in events[first : first + 1])])
-        self._write_opening(writer, customer, start)
+    def _write(
+        self, customer: Customer, record: Record, events: list[Event], first: int, questions: list["_Question"]
+    ) -> Prompt:
+        writer = _Writer(record)
+        writer.tokens += self._opening(customer)
         previous = next((event.ts for event in reversed(events[:first]) if isinstance(event, Order)), None)
         asked = 0
         for event in events[first:]:
             while asked < len(questions) and questions[asked][0] <= event.ts:
-                writer.ask(*self._asked(questions[asked]))
+                self._ask(writer, questions[asked])
                 asked += 1
+            writer.tokens += self._written(event, previous)
             if isinstance(event, Order):
-                self._write_order(writer, event, previous)
                 previous = event.ts
-            elif isinstance(event, Browsing):
-                self._write_browsing(writer, event)
-            else:
-                self._write_review(writer, event)
         for question in questions[asked:]:
-            writer.ask(*self._asked(question))
+            self._ask(writer, question)
         return writer.finish()
 
-    def _asked(self, question: "_Question") -> tuple[int, int, np.ndarray]:
-        ts, days, target = question
+    def _ask(self, writer: _Writer, question: "_Question") -> None:
+        days = question[1]
         control = self.vocabulary.control["<next-order>"]
-        return (self.vocabulary.bucket("within", HORIZON_DAYS, days) if days else control), ts, target
+        writer.ask(self.vocabulary.bucket("within", HORIZON_DAYS, days) if days else control, question)
 
-    def _write_opening(self, writer: _Writer, customer: Customer, ts: int) -> None:
+    def _opening(self, customer: Customer) -> list[int]:
         tokens = [self.vocabulary.control["<start>"]]
         if self.format.instruction:
             tokens += self.vocabulary.text(self.format.instruction)
         if "profile" in self.format.fields and customer.attributes:
             tokens += self.vocabulary.text(profile_text(customer))
-        writer.write(tokens, [-1] * len(tokens), ts)
+        return tokens
 
-    def _write_order(self, writer: _Writer, order: Order, previous: int | None) -> None:
-        writer.order += 1
-        opening = self._gap(order.ts, previous)
-        if "spend" in self.format.fields:
-            opening.append(self.vocabulary.bucket("spend", SPEND, order.amount))
-        writer.write(opening, [-1] * len(opening), order.ts)
-        for index in self._listed(order):
-            tokens = self._item_tokens[index]
-            writer.write(tokens, self._completes(tokens, index), order.ts)
-
-    def _write_browsing(self, writer: _Writer, event: Browsing) -> None:
-        tokens = [self.vocabulary.control["<browsing>"], *self.vocabulary.text(f" {event.action}")]
+    def _written(self, event: Event, previous: int | None) -> list[int]:
+        """An event's tokens; of an order, with the gap since the previous one."""
+        if isinstance(event, Order):
+            return self._order(event, previous)
+        if isinstance(event, Browsing):
+            tokens = [self.vocabulary.control["<browsing>"], *self.vocabulary.text(f" {event.action}")]
+        else:
+            tokens = [self.vocabulary.control[f"<rating-{event.rating}>"]]
         if event.text:
             tokens += self.vocabulary.text(f" {event.text}")[:REVIEW_TOKENS]
-        self._write_with_item(writer, tokens, event.item, event.ts)
+        index = self.catalogue.index.get(event.item) if event.item else None
+        return tokens if index is None else tokens + self._item_tokens[index]
 
-    def _write_review(self, writer: _Writer, review: Review) -> None:
-        tokens = [self.vocabulary.control[f"<rating-{review.rating}>"]]
-        if review.text:
-            tokens += self.vocabulary.text(f" {review.text}")[:REVIEW_TOKENS]
-        self._write_with_item(writer, tokens, review.item, review.ts)
-
-    def _write_with_item(self, writer: _Writer, tokens: list[int], item: str | None, ts: int) -> None:
-        writer.write(tokens, [-1] * len(tokens), ts)
-        if item is not None and (index := self.catalogue.index.get(item)) is not None:
-            written = self._item_tokens[index]
-            writer.write(written, self._completes(written, index), ts)
+    def _order(self, order: Order, previous: int | None) -> list[int]:
+        tokens = self._gap(order.ts, previous)
+        if "spend" in self.format.fields:
+            tokens.append(self.vocabulary.bucket("spend", SPEND, order.amount))
+        return tokens + [token for index in self._listed(order) for token in self._item_tokens[index]]
 
     def _gap(self, ts: int, previous: int | None) -> list[int]:
         if previous is None or self.format.gaps == "none":
@@ -252,26 +230,14 @@ class Renderer:
         index = self.catalogue.index
         return np.unique(np.array([index[item] for item in order.items if item in index], dtype=np.int64))
 
-    def _completes(self, tokens: list[int], index: int) -> list[int]:
-        return [-1] * (len(tokens) - 1) + [index]
-
     def _written_items(self) -> list[list[int]]:
         if self.format.items == "token":
             return [[self.vocabulary.item(index)] for index in range(len(self.catalogue))]
         return [self.vocabulary.text(f" {name.lower()},") for name in self.catalogue.names]
 
     def _size(self, event: Event) -> int:
-        """Tokens of history that an event takes."""
-        writer = _Writer()
-        if isinstance(event, Order):
-            opening = len(self._gap(event.ts, 0)) + ("spend" in self.format.fields)
-            index = self.catalogue.index
-            return opening + sum(len(self._item_tokens[index[item]]) for item in event.items if item in index)
-        if isinstance(event, Browsing):
-            self._write_browsing(writer, event)
-        else:
-            self._write_review(writer, event)
-        return len(writer.tokens)
+        """Tokens that an event takes, if it is not the first."""
+        return len(self._written(event, previous=0))
 
     def _events(self, customer: Customer) -> list[Event]:
         """All events that the format writes, in time order; what happens at the same moment keeps its kind's order."""

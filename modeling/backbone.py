@@ -174,24 +174,23 @@ def read_packed(core: GPTModel, batch: Batch) -> Tensor:
     return hidden_T1D
 
 
-def read_and_answer(core: T5Model, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The decoder's hidden state at each query, (R, D), and the encoder's of every token, (T, D).
+def read_and_answer(core: T5Model, batch: Batch) -> Tensor:
+    """The decoder's hidden state at each query, (R, D).
 
     The encoder reads each prompt up to its question, which must be its last token and the only one; the decoder is
-    given the question. (What the encoder would say of the question itself is zero: it has not read it.)
+    given the question.
     """
     lengths_S = batch.starts_S1.diff().long() - 1
     places_L = torch.arange(batch.longest - 1, device=lengths_S.device)
     read_SL = places_L < lengths_S[:, None]
     positions_SL = (batch.starts_S1[:-1].long()[:, None] + places_L).clamp(max=len(batch.tokens_T) - 1)
     hidden_mask_S11L = ~read_SL[:, None, None, :]
-    tokens_SL = batch.tokens_T[positions_SL]
-    encoded_LSD = core(tokens_SL, None, hidden_mask_S11L, None, None, output_encoder_hidden_only=True)
+    encoded_LSD = core(
+        batch.tokens_T[positions_SL], None, hidden_mask_S11L, None, None, output_encoder_hidden_only=True
+    )
     questions_S1 = batch.tokens_T[batch.queries_R][:, None]
-    answered_1SD = core(None, questions_S1, None, None, hidden_mask_S11L, encoder_hidden_states=encoded_LSD)
-    hidden_TD = encoded_LSD.new_zeros(len(batch.tokens_T), encoded_LSD.shape[-1])
-    hidden_TD = hidden_TD.index_put((positions_SL[read_SL],), encoded_LSD.transpose(0, 1)[read_SL])
-    return answered_1SD.squeeze(0), hidden_TD
+    answered_1SD: Tensor = core(None, questions_S1, None, None, hidden_mask_S11L, encoder_hidden_states=encoded_LSD)
+    return answered_1SD.squeeze(0)
 
 
 def whole(hidden_T1D: Tensor, config: TransformerConfig, batch: Batch) -> Tensor:

@@ -11,20 +11,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
+from demand.habits import OF_ITEMS
 from modeling.devices import Device
 from modeling.layout import LayoutSettings, impossible
 from modeling.parameters import Run, crossing, matrices, stage
 
 GIB = 2**30
-QUERIES, ITEMS = 0.09, 0.82
-"""Queries and items in a token of Complete Journey's compact prompts; in other formats there are fewer of both."""
-BYTES_PER_PAIR = 60
-"""What the copy head keeps of a query with an item before it; a query has some history_tokens / 4 of them."""
+QUERIES = 0.07
+"""Queries in a token of Complete Journey's compact prompts; in other formats there are fewer."""
+MET = 0.1
+"""Items that a customer met before a query, as a share of the longest prompt's tokens; likewise."""
+BYTES_PER_PAIR = 32
+"""Places of a query and an item met before it."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one worker."""
+    """Bytes on one worker; of the optimizer also the running mean of the weights."""
 
     weights: float
     gradients: float
@@ -102,7 +105,7 @@ def _memory(run: Run, first: bool, last: bool) -> Memory:
     return Memory(
         weights=held * run.bytes_per_number,
         gradients=trained * 4,  # added up and reduced in 32 bits
-        optimizer=trained * moments_and_weights / (run.copies if layout.distributed_optimizer else 1),
+        optimizer=trained * (moments_and_weights / (run.copies if layout.distributed_optimizer else 1) + 4),
         activations=_activations(run, first, last),
     )
 
@@ -116,6 +119,8 @@ def _activations(run: Run, first: bool, last: bool) -> float:
     else:
         kept, again = layers * layer, 0.0
     in_flight = min(run.layout.pipeline, run.microbatches // run.copies) if first else 1
+    if run.model.architecture == "t5":  # what goes into the encoder's last norm, and what comes out of it
+        kept += 2 * run.model.hidden
     numbers = run.microbatch_tokens * (in_flight * kept + again)
     return numbers * run.bytes_per_number + (_head_activations(run) if last else 0.0)
 
@@ -143,12 +148,11 @@ def _layer_numbers(run: Run) -> float:
 
 
 def _head_activations(run: Run) -> float:
-    """Bytes: scores of the items, the copy's keys, its scores and pairs."""
-    queries, positions = QUERIES * run.microbatch_tokens, ITEMS * run.microbatch_tokens
+    """Bytes: scores of the items; of each query with an item met before it, features and four widths of its network."""
+    queries = QUERIES * run.microbatch_tokens
     scores = 2 * 4 * queries * run.items / run.layout.tensor  # 32-bit exponentials, and later their gradient
-    copied = positions * 2 * run.model.hidden + queries * positions
-    pairs = queries * run.longest / 4
-    return scores + copied * run.bytes_per_number + pairs * BYTES_PER_PAIR
+    pairs = queries * MET * run.longest / run.layout.tensor
+    return scores + pairs * ((len(OF_ITEMS) + 4 * run.model.habit_width) * run.bytes_per_number + BYTES_PER_PAIR)
 
 
 # Speed
@@ -169,8 +173,8 @@ def _flops_per_token(run: Run) -> float:
     model, encoder = run.model, run.model.architecture == "t5"
     linear = sum(each.inputs * each.outputs for each in [*matrices(model), *(crossing(model)[1:2] if encoder else ())])
     attention = 2 * model.heads * model.width * run.longest * (1 if encoder else 0.5)
-    asked = QUERIES * model.hidden * (run.items + 2 * model.hidden + ITEMS * run.microbatch_tokens)
-    head = asked + ITEMS * model.hidden**2
+    habits = MET * run.longest * model.habit_width * (len(OF_ITEMS) + model.habit_width)
+    head = QUERIES * (model.hidden * (run.items + model.hidden + model.habit_width) + habits)
     again = 1 if run.layout.recompute == "full" else 0
     learned = 0 if run.lora_rank else 1
     layer = (2 + again + learned) * linear + (3 + again) * attention

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
@@ -15,21 +14,25 @@ from megatron.core.pipeline_parallel.schedules import get_forward_backward_func
 from megatron.core.transformer.module import Float16Module
 from torch import Tensor
 
+from modeling.average import Average
 from modeling.batch import Batch
-from modeling.head import order_loss
 from modeling.layout import LayoutSettings
 from modeling.model import DemandModel
 from modeling.optimizer import allocate_moments, build_optimizer, load_optimizer, sound_step
 from modeling.parallel import ON_GPU, answers, device, fast_forward, seed_dropout
 from modeling.shards import NAMED
 
+LEARNER = "learner."
 FINAL_RATE = 0.05
 """The learning rate at the end, as a share of its peak."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How fast and how long to learn; a gradient longer than `max_gradient_norm` is not learned from."""
+    """How fast and how long to learn; a gradient longer than `max_gradient_norm` is not learned from.
+
+    `averaging` is the share of the running mean of the weights that a step leaves (modeling.average).
+    """
 
     learning_rate: float
     warmup_steps: int
@@ -37,6 +40,7 @@ class Schedule:
     weight_decay: float
     clip: float
     max_gradient_norm: float = 1_000.0
+    averaging: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class FineTuning:
             ),
             self._parallel,
         )
+        self._average, self._steps = Average(model, schedule.averaging), 0
         self._rates = OptimizerParamScheduler(
             self._optimizer,
             init_lr=0.0,
@@ -115,6 +120,9 @@ class FineTuning:
         self._rates.step(1)
         losses = self._run(zip(self._batches(microbatches), seeds, strict=True), len(microbatches), forward_only=False)
         norm, stepped = sound_step(self._optimizer, self._max_gradient_norm)
+        if stepped:
+            self._steps += 1
+            self._average.update(self._steps)
         totals = torch.zeros(3, dtype=torch.float64, device=device())
         if answers():
             totals[0] = torch.stack(losses).double().sum()
@@ -125,20 +133,25 @@ class FineTuning:
         return Step(loss / max(targets, 1), int(targets), int(tokens), norm, skipped=not stepped)
 
     @torch.no_grad()
-    def shares(self, microbatches: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
-        """The distributions at each microbatch's queries, (R, V), on the processes that `answers` names; else none."""
+    def forecasts(self, microbatches: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
+        """What the mean of the weights answers at each microbatch's queries, (R, 1 + V).
+
+        On the processes that `answers` names; nothing on the others.
+        """
         self._parallel.eval()
         if not microbatches:
             return []
-        found = self._run(((batch, 0) for batch in self._batches(microbatches)), len(microbatches), forward_only=True)
-        return [shares.numpy() for shares in found] if answers() else []
+        asked = ((batch, 0) for batch in self._batches(microbatches))
+        with self._average.in_place():
+            found = self._run(asked, len(microbatches), forward_only=True)
+        return [forecast.numpy() for forecast in found] if answers() else []
 
     def _batches(self, microbatches: Sequence[Mapping[str, np.ndarray]]) -> Iterator[Batch]:
         """Each when its turn comes: a GPU still computes on the last one meanwhile."""
         return (Batch.from_arrays(arrays, self._tokens_multiple) for arrays in microbatches)
 
     def _run(self, data: Iterable[tuple[Batch, int]], count: int, forward_only: bool) -> list[Tensor]:
-        """Megatron's schedule over microbatches: their losses, or without a backward pass their distributions."""
+        """Megatron's schedule over microbatches: their losses, or without a backward pass their forecasts."""
         found: list[Tensor] = get_forward_backward_func()(
             forward_step_func=_forward,
             data_iterator=iter(data),
@@ -152,16 +165,24 @@ class FineTuning:
         return found
 
     def sharded_state(self, is_loading: bool = False) -> dict[str, Any]:
-        """All that a later run in any layout needs to go on as if nothing had happened, as Megatron describes it."""
+        """All that a later run in any layout needs to go on as if nothing had happened, as Megatron describes it.
+
+        "model" is what answers, the mean of the weights; "learner" is what goes on learning.
+        """
         allocate_moments(self._optimizer)
-        model = self.model.sharded_state_dict(metadata=dict(NAMED))
-        optimizer = self._optimizer.sharded_state_dict(model, is_loading=is_loading, metadata=dict(NAMED))
-        return {"model": model, "optimizer": optimizer, "rates": self._rates.state_dict()}
+        learner = self.model.sharded_state_dict(prefix=LEARNER, metadata=dict(NAMED))
+        optimizer = self._optimizer.sharded_state_dict(learner, is_loading=is_loading, metadata=dict(NAMED))
+        model = self._average.sharded(self.model.sharded_state_dict(metadata=dict(NAMED)))
+        rates = {**self._rates.state_dict(), "steps": self._steps}
+        return {"model": model, "learner": learner, "optimizer": optimizer, "rates": rates}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `sharded_state`, whose tensors were filled."""
-        self.model.load_state_dict(state["model"], strict=False)
+        learner = {name.removeprefix(LEARNER): weight for name, weight in state["learner"].items()}
+        self.model.load_state_dict(learner, strict=False)
+        self._average.load(state["model"])
         load_optimizer(self._optimizer, state["optimizer"])
+        self._steps = state["rates"].pop("steps")
         self._rates.load_state_dict(state["rates"])
 
 
@@ -170,9 +191,7 @@ def _forward(data: Iterator[tuple[Batch, int]], model: Any) -> tuple[Tensor, Cal
     batch, seed = next(data)
     seed_dropout(seed, model.config.sequence_parallel)
     with fast_forward():
-        output = model(batch, only_targets=model.training)
-        if model.training and parallel_state.is_pipeline_last_stage():
-            output = order_loss(output)
+        output = model(batch, learn=model.training)
 
     def loss_of(output: Tensor, non_loss_data: bool = False) -> Any:
         if non_loss_data:

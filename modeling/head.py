@@ -1,29 +1,29 @@
-"""The output: a mixture of the vocabulary's distribution over items and of copying from the customer's own history.
+"""The output: what each query is answered, from the hidden state and the customer's habits.
 
-Shapes: T tokens, R queries, P pairs of a query and an item position before it, K item positions, D hidden width, V
-catalogue items, Y targets. Under tensor parallelism each process scores the L items whose embeddings it holds.
+Shapes: R queries, P pairs of a query and an item that its customer met before, F features of an item, C of a customer,
+D hidden width, H habit width, V catalogue items, Y targets. Under tensor parallelism each process scores the L items
+whose embeddings it holds, and the pairs with one of them.
 """
 
-from copy import copy
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from megatron.core.tensor_parallel import (
-    ColumnParallelLinear,
     copy_to_tensor_model_parallel_region,
     reduce_from_tensor_model_parallel_region,
 )
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, gelu, linear
 
+from demand.habits import EXPECTED, OF_CUSTOMERS, OF_ITEMS
 from modeling.batch import Batch
-from modeling.buckets import AGE_DAYS, ORDERS_AGO
 from modeling.parallel import highest_of_tensor_group
 
-INITIAL_COPY_SHARE = 0.88
-BIAS_SCALE = 10.0
-"""Adam moves each number by about the learning rate a step; a bias that is one number for all must move faster."""
+PRIOR_ORDERS = 2.0
+"""Orders of everybody's that a customer's own stand beside, before anything is learned."""
 
 
 @dataclass(frozen=True)
@@ -36,125 +36,133 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """The distribution over the catalogue at each query, in parts.
+class Forecast:
+    """What each query is answered, in parts. Orders are taken as a Poisson process: item by item so many on average.
 
     Attributes:
-        logits_RL, log_total_R: scores of the items that this process holds; logarithm of the sum over all items.
-        copied_P: the share of each pair in its query's copy distribution.
-        copy_share_R: weight of the copy distribution.
+        logits_RL: scores of the items that this process holds.
+        log_total_R: logarithm of the sum of exponentials over all items.
+        log_size_R: logarithm of how many different items are expected within the question.
+        order_R: log-odds that the customer orders at all.
     """
 
     held: Held
     item_count: int
     logits_RL: Tensor
     log_total_R: Tensor
-    copied_P: Tensor
-    copy_share_R: Tensor
+    log_size_R: Tensor
+    order_R: Tensor
 
-    def of_targets(self, batch: Batch) -> Tensor:
-        """The share of each target item in its query's distribution, (Y,)."""
+    def log_shares(self, batch: Batch) -> Tensor:
+        """The logarithm of each target item's share of its query's distribution, (Y,)."""
         query_Y, place_Y = batch.target_query_Y, batch.targets_Y - self.held.first
         here_Y = (batch.targets_Y >= self.held.first) & (batch.targets_Y < self.held.last)
         score_Y = torch.zeros_like(self.log_total_R[query_Y])
         if self.held.last > self.held.first:
             score_Y = self.logits_RL[query_Y, place_Y.clamp(0, self.logits_RL.shape[1] - 1)] * here_Y
-        vocabulary_Y = (reduce_from_tensor_model_parallel_region(score_Y) - self.log_total_R[query_Y]).exp()
-        copied_Y = torch.zeros_like(vocabulary_Y).index_add(0, batch.hit_target_H, self.copied_P[batch.hit_pair_H])
-        share_Y = self.copy_share_R[query_Y]
-        mixture_Y: Tensor = share_Y * copied_Y + (1 - share_Y) * vocabulary_Y
-        return mixture_Y
+        log_share_Y: Tensor = reduce_from_tensor_model_parallel_region(score_Y) - self.log_total_R[query_Y]
+        return log_share_Y
 
-    def dense(self, batch: Batch) -> Tensor:
-        """All of it, (R, V); rows sum to one."""
-        rows = len(self.copy_share_R)
-        vocabulary_RV = self.logits_RL.new_zeros(rows, self.item_count)
-        vocabulary_RV[:, self.held.first : self.held.last] = (self.logits_RL - self.log_total_R[:, None]).exp()
-        vocabulary_RV = reduce_from_tensor_model_parallel_region(vocabulary_RV)
-        cells_P = batch.pair_query_P * self.item_count + batch.items_T[batch.pair_position_P]
-        copied = self.copied_P.new_zeros(rows * self.item_count).index_add(0, cells_P, self.copied_P)
-        share_R1 = self.copy_share_R[:, None]
-        mixture_RV: Tensor = share_R1 * copied.view(rows, self.item_count) + (1 - share_R1) * vocabulary_RV
-        return mixture_RV
+    def loss(self, batch: Batch) -> Tensor:
+        """-log likelihood of what was bought, summed over all queries, but for constants.
+
+        An item counts the same in whatever order it was bought, so that the best distribution is proportional to each
+        item's chance. (The mean over each order's items favours what small orders hold, and ranks worse.) Whether there
+        was an order at all is asked of horizons only: there always is a next one.
+        """
+        bought_R = torch.zeros_like(self.log_size_R).index_add(
+            0, batch.target_query_Y, torch.ones_like(batch.target_query_Y, dtype=self.log_size_R.dtype)
+        )
+        items = self.log_size_R.exp() - bought_R * self.log_size_R
+        horizon_R = batch.horizons_R > 0
+        orders = binary_cross_entropy_with_logits(
+            self.order_R[horizon_R], (bought_R > 0)[horizon_R].float(), reduction="sum"
+        )
+        return items.sum() - self.log_shares(batch).sum() + orders
+
+    def dense(self) -> Tensor:
+        """The chance of an order, then how often each item is expected, (R, 1 + V)."""
+        share_RV = self.logits_RL.new_zeros(len(self.log_total_R), self.item_count)
+        share_RV[:, self.held.first : self.held.last] = (self.logits_RL - self.log_total_R[:, None]).exp()
+        rate_RV = self.log_size_R.exp()[:, None] * reduce_from_tensor_model_parallel_region(share_RV)
+        return torch.cat([self.order_R.sigmoid()[:, None], rate_RV], dim=1)
 
 
 class DemandHead(MegatronModule):
-    """Turns hidden states at queries into a distribution over the catalogue.
+    """Turns hidden states at queries into forecasts: how many items, which ones, and whether there is an order at all.
 
-    The copy part is a pointer attention (Vinyals et al., 2015; See et al., 2017) over the item positions before the
-    query. Its scores start at zero, so that it starts as the customer's own purchase frequency; the vocabulary part
-    starts at the items' popularity. What is learned is learned on top of these two baselines.
+    An item's score is that of its embedding and its popularity, as in any language model; to an item that the customer
+    met before, a small network adds what its habits are worth, given the hidden state and the item. Before anything is
+    learned the distribution is that of the customer's own orders beside `PRIOR_ORDERS` orders of everybody's (a
+    Dirichlet prior), the strongest of the simple baselines; what is learned is learned on top of it.
     """
 
-    def __init__(self, config: TransformerConfig, item_count: int) -> None:
+    def __init__(self, config: TransformerConfig, item_count: int, habit_width: int) -> None:
         super().__init__(config=config)
         width = config.hidden_size
         self.item_count = item_count
         norm = nn.RMSNorm if config.normalization == "RMSNorm" else nn.LayerNorm
         self.norm = norm(width, eps=config.layernorm_epsilon)
-        self.elapsed = nn.Embedding(len(AGE_DAYS) + 2, width)
         self.vocabulary_query = nn.Linear(width, width)
         self.item_bias = nn.Parameter(torch.zeros(item_count))
-        whole = copy(config)  # the head sees all tokens on every process
-        whole.sequence_parallel = False
-        self.copy_query = _zero_column_parallel(whole)
-        self.copy_key = _zero_column_parallel(whole)
-        self.age_bias = nn.Parameter(torch.zeros(len(AGE_DAYS) + 1))
-        self.recency_bias = nn.Parameter(torch.zeros(len(ORDERS_AGO) + 1))
-        self.gate = nn.Linear(width, 1)
-        nn.init.zeros_(self.elapsed.weight)
+        self.customer_features = nn.Linear(len(OF_CUSTOMERS), habit_width)
+        self.customer_query = nn.Linear(width, habit_width, bias=False)
+        self.customer_wants = nn.Linear(habit_width, 2)
+        self.habit_features = nn.Linear(len(OF_ITEMS), habit_width)
+        self.habit_customer = nn.Linear(len(OF_CUSTOMERS), habit_width, bias=False)
+        self.habit_query = nn.Linear(width, habit_width, bias=False)
+        self.habit_item = nn.Linear(width, habit_width, bias=False)
+        self.habit_mixed = nn.Linear(habit_width, habit_width)
+        self.habit_worth = nn.Linear(habit_width, 1)
         nn.init.normal_(self.vocabulary_query.weight, std=0.01)
         nn.init.zeros_(self.vocabulary_query.bias)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.constant_(self.gate.bias, torch.logit(torch.tensor(INITIAL_COPY_SHARE)).item())
-        self.register_buffer("age_bounds", torch.tensor(AGE_DAYS), persistent=False)
-        self.register_buffer("recency_bounds", torch.tensor(ORDERS_AGO), persistent=False)
+        for layer in (self.customer_wants, self.habit_worth):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, query_RD: Tensor, hidden_TD: Tensor, words_WD: Tensor, held: Held, batch: Batch) -> Mixture:
-        """The distribution over the catalogue at each query.
+    def popularity(self, orders_V: np.ndarray) -> None:
+        """Starts the items' biases at the logarithms of their shares of all sales."""
+        sold_V = torch.from_numpy(orders_V + 1.0)
+        self.item_bias.data.copy_((sold_V / sold_V.sum()).log())
+
+    def forward(self, query_RD: Tensor, words_WD: Tensor, held: Held, batch: Batch) -> Forecast:
+        """The forecast at each query.
 
         Args:
             query_RD: hidden states at the queries.
-            hidden_TD: hidden states at all tokens.
             words_WD: the embeddings that this process holds, of which `held` names the items'.
         """
-        query_RD = self.norm(query_RD) + self.elapsed(self._elapsed_bucket(batch.elapsed_R))
-        # Each process continues with its own items only; the copy's backward pass adds their gradients up.
-        asked_RD = copy_to_tensor_model_parallel_region(self.vocabulary_query(query_RD))
-        bias_V = copy_to_tensor_model_parallel_region(self.item_bias)
-        logits_RL = (asked_RD @ words_WD[held.rows].T).float() + bias_V[held.first : held.last]
-        return Mixture(
-            held=held,
-            item_count=self.item_count,
-            logits_RL=logits_RL,
-            log_total_R=_log_total(logits_RL),
-            copied_P=self._copy_weights(query_RD, hidden_TD, batch),
-            copy_share_R=self.gate(query_RD).float().sigmoid().squeeze(-1) * (batch.elapsed_R >= 0),
-        )
+        query_RD = self.norm(query_RD)
+        customer_RC = batch.customer_RC.to(query_RD.dtype)
+        wants_RH = gelu(self.customer_features(customer_RC) + self.customer_query(query_RD))
+        more_R, order_R = self.customer_wants(wants_RH).float().unbind(-1)
+        # Each process continues with its own items only; the copies' backward pass adds their gradients up.
+        query_RD = copy_to_tensor_model_parallel_region(query_RD)
+        bias_L = copy_to_tensor_model_parallel_region(self.item_bias)[held.first : held.last]
+        words_LD = words_WD[held.rows]
+        logits_RL = (_copied(self.vocabulary_query, query_RD) @ words_LD.T).float() + bias_L
+        here_P = ((batch.met_item_P >= held.first) & (batch.met_item_P < held.last)).nonzero().squeeze(-1)
+        query_P, place_P = batch.met_query_P[here_P], batch.met_item_P[here_P] - held.first
+        asked_RH = _copied(self.habit_query, query_RD) + _copied(self.habit_customer, customer_RC)
+        item_LH = _copied(self.habit_item, words_LD)
+        worth_P = self._worth(asked_RH[query_P] + item_LH[place_P], batch.habits_PF[here_P].to(query_RD.dtype))
+        own_P = torch.log1p(batch.met_count_P[here_P] / (PRIOR_ORDERS * bias_L.detach()[place_P].exp()))
+        cells_P = query_P * max(held.last - held.first, 1) + place_P
+        logits_RL = logits_RL.flatten().index_add(0, cells_P, worth_P.float() + own_P).view_as(logits_RL)
+        log_size_R = batch.customer_RC[:, EXPECTED] + more_R
+        return Forecast(held, self.item_count, logits_RL, _log_total(logits_RL), log_size_R, order_R)
 
-    def _copy_weights(self, query_RD: Tensor, hidden_TD: Tensor, batch: Batch) -> Tensor:
-        """The share of each pair in its query's copy distribution, (P,)."""
-        keys_KD, _ = self.copy_key(self.norm(hidden_TD[batch.copied_K]))
-        asked_RD, _ = self.copy_query(query_RD)
-        scores_RK = reduce_from_tensor_model_parallel_region(asked_RD @ keys_KD.T) / query_RD.shape[1] ** 0.5
-        scores_P = scores_RK.flatten()[batch.pair_query_P * len(batch.copied_K) + batch.pair_place_P].float()
-        query_position_P = batch.queries_R[batch.pair_query_P]
-        age_P = batch.ages_T[batch.pair_position_P] - batch.ages_T[query_position_P]
-        recency_P = batch.orders_T[query_position_P] - batch.orders_T[batch.pair_position_P]
-        scores_P = scores_P + BIAS_SCALE * self.age_bias[torch.bucketize(age_P, self.age_bounds.float())]
-        scores_P = (
-            scores_P + BIAS_SCALE * self.recency_bias[torch.bucketize(recency_P, self.recency_bounds, right=True)]
-        )
-        return _softmax_within(scores_P, batch.pair_query_P, query_RD.shape[0])
-
-    def _elapsed_bucket(self, elapsed_R: Tensor) -> Tensor:
-        """0 without any item before the query, else one more than the age's bucket."""
-        return torch.where(elapsed_R < 0, 0, torch.bucketize(elapsed_R, self.age_bounds.float()) + 1)
+    def _worth(self, known_PH: Tensor, habits_PF: Tensor) -> Tensor:
+        """What the habits of each pair add to its item's score, (P,)."""
+        habit_PH = gelu(known_PH + _copied(self.habit_features, habits_PF))
+        habit_PH = gelu(_copied(self.habit_mixed, habit_PH))
+        return _copied(self.habit_worth, habit_PH).squeeze(-1)
 
 
-def _zero_column_parallel(config: TransformerConfig) -> ColumnParallelLinear:
-    width = config.hidden_size
-    return ColumnParallelLinear(width, width, config=config, init_method=nn.init.zeros_, bias=False)
+def _copied(layer: nn.Linear, inputs: Tensor) -> Tensor:
+    """A layer that every process holds whole and uses for its own pairs: their gradients of it add up."""
+    bias = None if layer.bias is None else copy_to_tensor_model_parallel_region(layer.bias)
+    return linear(inputs, copy_to_tensor_model_parallel_region(layer.weight), bias)
 
 
 def _log_total(logits_RL: Tensor) -> Tensor:
@@ -166,21 +174,3 @@ def _log_total(logits_RL: Tensor) -> Tensor:
     total_R = reduce_from_tensor_model_parallel_region((logits_RL - highest_R[:, None]).exp().sum(-1))
     log_total_R: Tensor = total_R.log() + highest_R
     return log_total_R
-
-
-def _softmax_within(scores_P: Tensor, group_P: Tensor, groups: int) -> Tensor:
-    """Softmax over the entries of each group."""
-    highest = torch.full((groups,), -torch.inf, dtype=scores_P.dtype, device=scores_P.device)
-    highest = highest.scatter_reduce(0, group_P, scores_P.detach(), "amax")
-    exponentials_P = (scores_P - highest[group_P]).exp()
-    totals = torch.zeros(groups, dtype=scores_P.dtype, device=scores_P.device).index_add(0, group_P, exponentials_P)
-    return exponentials_P / totals[group_P]
-
-
-def order_loss(share_Y: Tensor) -> Tensor:
-    """-log of the target items' shares, summed over all queries; their order within an order plays no part.
-
-    Every item counts the same, so that the best distribution is proportional to each item's chance to be bought. (The
-    mean over each order's items favours what small orders hold, and ranks worse.)
-    """
-    return -share_Y.clamp_min(1e-9).log().sum()

@@ -1,8 +1,7 @@
-"""The demand model: a Megatron-core language model under the mixture head."""
+"""The demand model: a Megatron-core language model under the demand head."""
 
 from typing import Any
 
-import numpy as np
 import torch
 from megatron.core import parallel_state
 from megatron.core.enums import ModelType
@@ -14,7 +13,7 @@ from demand.catalogue import Catalogue
 from demand.vocabulary import CONTROL, Vocabulary
 from modeling.backbone import build_core, read_and_answer, read_packed, transformer_config, whole
 from modeling.batch import Batch
-from modeling.head import DemandHead, Held
+from modeling.head import DemandHead, Forecast, Held
 from modeling.layout import LayoutSettings, padded
 from modeling.lora import freeze
 from modeling.settings import LoraSettings, ModelSettings
@@ -49,7 +48,7 @@ class DemandModel(MegatronModule):
         self.output_words: VocabParallelEmbedding | None = None
         self.language_head: nn.Parameter | None = None
         if self.post_process:
-            self.head = DemandHead(config, item_count)
+            self.head = DemandHead(config, item_count, settings.habit_width)
             if settings.language_head == "own":  # not trained: demand is answered by the head above
                 shape = (vocabulary_size - item_count, settings.hidden)
                 self.language_head = nn.Parameter(torch.zeros(shape), requires_grad=False)
@@ -80,25 +79,26 @@ class DemandModel(MegatronModule):
         """The embeddings, whose gradients Megatron adds up over the first and the last stage."""
         return self.words.weight if self.words else None
 
-    def forward(self, batch: Batch, only_targets: bool = False) -> Tensor:
-        """What the last stage answers: the distribution over the catalogue at each query, (R, V).
+    def forward(self, batch: Batch, learn: bool = False) -> Tensor:
+        """What the last stage answers: at each query the chance of an order, and how often each item is expected.
 
         An earlier stage gives its hidden states to the next, (T, 1, D).
 
         Args:
-            only_targets: gives the target items' shares instead, (Y,), at a fraction of the price.
+            learn: gives the loss instead, (), at a fraction of the price.
+
+        Returns:
+            (R, 1 + V)
         """
         if self.settings.architecture == "t5":
-            query_RD, hidden_TD = read_and_answer(self.core, batch)
+            query_RD = read_and_answer(self.core, batch)
         else:
             hidden_T1D = read_packed(self.core, batch)
             if not self.post_process:
                 return hidden_T1D
-            hidden_TD = whole(hidden_T1D, self.config, batch)
-            query_RD = hidden_TD[batch.queries_R]
-        mixture = self.head(query_RD, hidden_TD, self._words.weight, self.held, batch)
-        shares: Tensor = mixture.of_targets(batch) if only_targets else mixture.dense(batch)
-        return shares
+            query_RD = whole(hidden_T1D, self.config, batch)[batch.queries_R]
+        forecast: Forecast = self.head(query_RD, self._words.weight, self.held, batch)
+        return forecast.loss(batch) if learn else forecast.dense()
 
     def next_token_logits(self, batch: Batch) -> Tensor:
         """What a pretrained model says of the token after each token, (T, B): its base vocabulary has B tokens.
@@ -107,7 +107,7 @@ class DemandModel(MegatronModule):
         process holds the whole model.
         """
         if self.settings.architecture == "t5":
-            hidden, _ = read_and_answer(self.core, batch)
+            hidden = read_and_answer(self.core, batch)
         else:
             hidden = whole(read_packed(self.core, batch), self.config, batch)
         rows_BD = self._words.weight[: self.vocabulary_size - self.item_count]
@@ -155,7 +155,7 @@ class DemandModel(MegatronModule):
 
 
 def initialize_from_catalogue(model: DemandModel, vocabulary: Vocabulary, catalogue: Catalogue) -> None:
-    """Item tokens start around the mean of their names' embeddings, item biases at the log of popularity."""
+    """Item tokens start around the mean of their names' embeddings, item biases at their popularity."""
     with torch.no_grad():
         if model.words:
             names = [vocabulary.text(f" {name.lower()},") for name in catalogue.names]
@@ -163,8 +163,7 @@ def initialize_from_catalogue(model: DemandModel, vocabulary: Vocabulary, catalo
             model.item_embeddings_VD.add_(_mean_embeddings(model.words, names)[held.first : held.last])
         synchronize_embeddings(model)
         if model.post_process:
-            popularity = np.log(catalogue.orders + 1.0)
-            model.head.item_bias.copy_(torch.from_numpy(popularity - popularity.mean()))
+            model.head.popularity(catalogue.orders)
 
 
 def _mean_embeddings(words: VocabParallelEmbedding, texts: list[list[int]]) -> Tensor:

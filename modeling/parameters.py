@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from demand.habits import OF_CUSTOMERS, OF_ITEMS
 from demand.vocabulary import CONTROL
-from modeling.buckets import AGE_DAYS, ORDERS_AGO
 from modeling.layout import LayoutSettings, padded
 from modeling.settings import ModelSettings
 
@@ -141,8 +141,9 @@ def _norm(model: ModelSettings, width: int) -> int:
 
 
 def _head(run: Run) -> Parameters:
-    """The mixture head; always trained, as the embeddings are, of which the items are new to any base."""
-    width = run.model.hidden
-    elapsed, query, gate = (len(AGE_DAYS) + 2) * width, width * width + width, width + 1
-    biases = run.items + len(AGE_DAYS) + 1 + len(ORDERS_AGO) + 1
-    return Parameters(2 * width * width, _norm(run.model, width) + elapsed + query + gate + biases)
+    """The demand head; always trained, as the embeddings are, of which the items are new to any base."""
+    width, own = run.model.hidden, run.model.habit_width
+    query = width * width + width
+    customer = (len(OF_CUSTOMERS) * own + own) + width * own + 2 * (own + 1)
+    habits = (len(OF_ITEMS) * own + own) + (len(OF_CUSTOMERS) + 2 * width) * own + (own * own + own) + (own + 1)
+    return Parameters(0, _norm(run.model, width) + query + run.items + customer + habits)

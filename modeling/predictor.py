@@ -65,30 +65,34 @@ class Predictor:
         """Raises CheckpointError where the folder is damaged or no checkpoint."""
         return cls(load_checkpoint(folder))
 
-    def shares(self, questions: Sequence[Question]) -> np.ndarray:
-        """The demand distribution of each question, (R, V) float32; each row sums to one."""
+    def forecasts(self, questions: Sequence[Question]) -> np.ndarray:
+        """The chance that the customer orders at all, and how often each item is expected, (R, 1 + V) float32."""
         return np.concatenate(
             [self._pass(part) for part in self._passes(questions)]
-            or [np.zeros((0, len(self.catalogue)), dtype=np.float32)]
+            or [np.zeros((0, 1 + len(self.catalogue)), dtype=np.float32)]
         )
+
+    def rates(self, questions: Sequence[Question]) -> np.ndarray:
+        """How often each item is expected within each question, (R, V)."""
+        return self.forecasts(questions)[:, 1:]
 
     def chances(self, questions: Sequence[Question]) -> np.ndarray:
         """Calibrated chances that each item is bought within each question, (R, V)."""
-        return self.calibrate(self.shares(questions), questions)
+        return self.calibrate(self.rates(questions), questions)
 
-    def calibrate(self, shares: np.ndarray, questions: Sequence[Question]) -> np.ndarray:
-        """Shares to chances, row by row."""
-        chances = np.empty_like(shares)
+    def calibrate(self, rates: np.ndarray, questions: Sequence[Question]) -> np.ndarray:
+        """Rates to chances, row by row."""
+        chances = np.empty_like(rates)
         for days in {question.horizon_days for question in questions}:
             rows = [row for row, question in enumerate(questions) if question.horizon_days == days]
-            chances[rows] = self.checkpoint.calibration.chance(shares[rows], days)
+            chances[rows] = self.checkpoint.calibration.chance(rates[rows], days)
         return chances
 
     def answer(self, questions: Sequence[Question], k: int) -> list[list[Demand]]:
         """The k likeliest items of each question, likeliest first."""
-        shares = self.shares(questions)
-        chances = self.calibrate(shares, questions)
-        ranked = top_k(shares, k)
+        rates = self.rates(questions)
+        chances = self.calibrate(rates, questions)
+        ranked = top_k(rates, k)
         return [
             [self._demand(question, int(item), float(chances[row, item])) for item in ranked[row]]
             for row, question in enumerate(questions)
@@ -127,5 +131,5 @@ class Predictor:
 
     def _pass(self, prompts: list[Prompt]) -> np.ndarray:
         with torch.inference_mode(), fast_forward():
-            shares_RV: torch.Tensor = self.model(Batch.from_prompts(prompts))
-        return shares_RV.float().cpu().numpy()
+            forecast: torch.Tensor = self.model(Batch.from_prompts(prompts))
+        return forecast.float().cpu().numpy()

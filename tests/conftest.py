@@ -13,6 +13,7 @@ from demand.dataset import Dataset
 from demand.importing import import_dataset
 from demand.moments import DAY, moment
 from demand.prompts import Prompt
+from demand.record import Record
 from demand.sources import SourceOptions, source
 from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
@@ -47,10 +48,8 @@ def write_shop(folder: Path, customers: int = 40, seed: int = 7) -> Path:
 
 def plain_text(tokens: np.ndarray) -> Batch:
     """Text without any order in it; the last token is taken for the question."""
-    none = np.full(len(tokens), -1, dtype=np.int32)
-    zeros = np.zeros(len(tokens), dtype=np.float32)
-    query = np.array([len(tokens) - 1], dtype=np.int32)
-    return Batch.from_prompts([Prompt(tokens.astype(np.int32), none, zeros, zeros.astype(np.int32), query, [none[:0]])])
+    at = np.array([len(tokens) - 1, 0], dtype=np.int32)[:, None]
+    return Batch.from_prompts([Prompt(tokens.astype(np.int32), at[0], at[1], at[1], Record.none(), [at[1][:0]])])
 
 
 @pytest.fixture(scope="session")

@@ -35,14 +35,14 @@ def calibrate(predictor: Predictor, dataset: Dataset, customers: Sequence[str], 
 
 
 def _fit(predictor: Predictor, customers: Sequence[Customer], start: int, horizons: Sequence[int]) -> Curve:
-    shares, bought = [], []
+    rates, bought = [], []
     for days in horizons:
-        shares.append(predictor.shares([Question(each, start, days) for each in customers]))
-        truth = np.zeros(shares[-1].shape, dtype=bool)
+        rates.append(predictor.rates([Question(each, start, days) for each in customers]))
+        truth = np.zeros(rates[-1].shape, dtype=bool)
         for row, customer in enumerate(customers):
             truth[row, _bought(predictor, customer, start, days)] = True
         bought.append(truth)
-    return fit_curve(shares, bought, horizons)
+    return fit_curve(rates, bought, horizons)
 
 
 def _bought(predictor: Predictor, customer: Customer, start: int, days: int) -> list[int]:

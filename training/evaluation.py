@@ -52,8 +52,8 @@ def evaluate(
         ("next_order", NEXT_ORDER, questions.next_order),
         ("horizon", horizon_days, questions.horizon),
     ):
-        shares = predictor.shares([Question(each, cutoff, days) for each in questions.customers])
-        report[part]["model"] = _metrics(shares, truths)
+        rates = predictor.rates([Question(each, cutoff, days) for each in questions.customers])
+        report[part]["model"] = _metrics(rates, truths)
     for name in baselines:
         scores = BASELINES[name](questions, catalogue)
         report["next_order"][name] = _metrics(scores, questions.next_order)

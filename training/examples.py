@@ -1,6 +1,6 @@
 """The Ray Data pipeline: customers of a dataset folder become packed prompts, rendered once and shared by all workers.
 
-A row is one microbatch (demand.packing.COLUMNS). Tasks read ranges of customers, so no history is ever shuffled over
+A row is one microbatch (demand.packing.TYPES). Tasks read ranges of customers, so no history is ever shuffled over
 the network; rows come in the same order for the same seed, whatever the cluster, so that runs can be compared and
 resumed.
 """
@@ -15,7 +15,7 @@ import ray.data
 from ray.data.dataset import MaterializedDataset
 
 from demand.dataset import Dataset
-from demand.packing import COLUMNS, pack
+from demand.packing import TYPES, pack
 from demand.prompts import NEXT_ORDER, Prompt, Renderer
 from demand.questions import ask
 
@@ -86,7 +86,7 @@ def _packs(
 ) -> MaterializedDataset[Any]:
     def run(task: Any) -> pa.Table:
         rows = [pack(group) for group in _groups(render(int(task["epoch"][0]), int(task["range"][0])), tokens)]
-        return pa.table({name: pa.array([row[name] for row in rows], type=_TYPES[name]) for name in COLUMNS})
+        return pa.table({name: pa.array([row[name] for row in rows], type=_ARROW[name]) for name in TYPES})
 
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
@@ -121,4 +121,4 @@ def _ranges(customers: list[str]) -> list[list[str]]:
     return [customers[start : start + CUSTOMERS_PER_TASK] for start in range(0, len(customers), CUSTOMERS_PER_TASK)]
 
 
-_TYPES = {name: pa.list_(pa.float32() if name == "ages" else pa.int32()) for name in COLUMNS}
+_ARROW = {name: pa.list_(pa.from_numpy_dtype(type)) for name, type in TYPES.items()}

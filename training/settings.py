@@ -24,6 +24,8 @@ class TrainingSettings(BaseModel):
         reports_per_epoch: how often the model is validated and a checkpoint is kept.
         validation_customers: how many customers are asked at each report; the same ones each time.
         clip: largest norm of the gradient.
+        averaging: the model that answers is a running mean of the weights, of which each step leaves so much; 0 takes
+            the last step's.
         max_failures: how often a run goes on from its last checkpoint after a worker died.
         min_workers: fewest workers to go on with where others cannot come back; by default none may be missing.
         max_gradient_norm: a step whose gradient is longer, or no number, changes nothing and is counted.
@@ -37,6 +39,7 @@ class TrainingSettings(BaseModel):
     warmup: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0)
+    averaging: float = Field(default=0.999, ge=0, lt=1)
     microbatch_tokens: int = Field(default=2_048, ge=64, le=1_048_576)
     microbatches: int = Field(default=2, ge=1, le=4_096)
     reports_per_epoch: int = Field(default=1, ge=1, le=1_000)

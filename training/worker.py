@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from demand.catalogue import Catalogue
 from demand.metrics import ranking_metrics, top_k
-from demand.packing import COLUMNS
+from demand.packing import TYPES
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import Checkpoint, load_checkpoint
 from modeling.finetuning import FineTuning, Schedule, Step
@@ -134,9 +134,9 @@ class Worker:
     def _validate(self) -> dict[str, float]:
         """Ranking metrics of the next order in the validation period, over the rows of all workers."""
         totals: dict[str, float] = {}
-        for arrays, shares in zip(self.validation, self.tuning.shares(self.validation), strict=False):
+        for arrays, forecasts in zip(self.validation, self.tuning.forecasts(self.validation), strict=False):
             truths = np.split(arrays["targets"], np.cumsum(arrays["target_counts"])[:-1])
-            for name, value in ranking_metrics(top_k(shares, 20), truths).items():
+            for name, value in ranking_metrics(top_k(forecasts[:, 1:], 20), truths).items():
                 totals[name] = totals.get(name, 0.0) + value * len(truths)
             totals["customers"] = totals.get("customers", 0.0) + len(truths)
         names = [f"{metric}@{k}" for metric in ("ndcg", "recall") for k in (10, 20)] + ["hit@10", "customers"]
@@ -158,8 +158,9 @@ class Worker:
             weight_decay=settings.weight_decay,
             clip=settings.clip,
             max_gradient_norm=settings.max_gradient_norm,
+            averaging=settings.averaging,
         )
 
 
 def _arrays(rows: pa.Table, row: int) -> dict[str, np.ndarray]:
-    return {name: rows[name][row].values.to_numpy() for name in COLUMNS}
+    return {name: rows[name][row].values.to_numpy() for name in TYPES}

@@ -88,14 +88,13 @@ def test_a_horizon_is_asked_with_its_own_token() -> None:
     assert written(renderer("compact").prompt(Customer("c"), 0, 28)) == "<start><within-25d>"
 
 
-def test_the_record_says_which_item_each_position_completes_when_and_in_which_order() -> None:
-    prompt = renderer("names").prompt(CUSTOMER, 20 * DAY)
+def test_a_prompt_carries_its_question_and_the_record_behind_it() -> None:
+    prompt = renderer("names").prompt(CUSTOMER, 14 * DAY, 28)
 
-    completed = prompt.items >= 0
-    assert prompt.items[completed].tolist() == [1, 0, 2]
-    assert prompt.ages[completed].tolist() == [10.0, 10.0, 6.0]
-    assert prompt.orders[completed].tolist() == [1, 1, 2]
     assert prompt.queries.tolist() == [len(prompt) - 1]
+    assert (prompt.moments.tolist(), prompt.horizons.tolist()) == ([14 * DAY], [28])
+    assert prompt.record.items.tolist() == [0, 1]
+    assert prompt.record.times.tolist() == [10 * DAY] * 2
 
 
 def test_the_oldest_orders_give_way_when_history_is_long() -> None:
@@ -104,7 +103,7 @@ def test_the_oldest_orders_give_way_when_history_is_long() -> None:
     prompt = renderer("compact", history_tokens=64).prompt(Customer("c", orders), 100 * DAY)
 
     assert 60 <= len(prompt) - len(["start", "question"]) <= 64
-    assert prompt.ages[prompt.items >= 0].min() == 1.0
+    assert len(prompt.record) == 300
 
 
 def test_text_cannot_forge_control_or_item_tokens() -> None:
@@ -145,43 +144,70 @@ def test_nothing_from_as_of_on_is_written_whatever_the_history(
     past = renderer(name).prompt(customer.before(as_of), as_of, question)
 
     assert prompt.tokens.tolist() == past.tokens.tolist()
-    assert len({len(column) for column in (prompt.tokens, prompt.items, prompt.ages, prompt.orders)}) == 1
-    assert (prompt.ages >= 0).all()
+    assert prompt.record.items.tolist() == past.record.items.tolist()
+    assert (prompt.record.times < as_of).all()
     assert 0 <= prompt.tokens.min() <= prompt.tokens.max() < len(VOCABULARY)
+
+
+END = 500 * DAY
 
 
 @settings(max_examples=60, deadline=None)
 @given(events, st.integers(0, 2**32), st.integers(32, 200))
-def test_training_asks_once_about_an_order_and_never_shows_its_answer(
+def test_training_asks_week_by_week_and_never_shows_an_answer(
     drawn: list[tuple[int, list[tuple[str, float]]]], seed: int, history_tokens: int
 ) -> None:
     customer = customer_of(drawn)
-    prompts = list(
-        renderer("compact", history_tokens=history_tokens).training_prompts(
-            customer, 500 * DAY, np.random.default_rng(seed)
-        )
-    )
+    known = [(order.ts, {"bmr".index(item) for item in order.items if item in "bmr"}) for order in customer.orders]
+    rng = np.random.default_rng(seed)
 
-    known = sum(bool(set(order.items) - {"x"}) for order in customer.orders)
-    assert known <= sum(len(prompt.queries) for prompt in prompts) <= len(customer.orders)
-    for prompt in prompts:
-        assert len(prompt.queries) == len(prompt.targets)
-        assert all(len(target) for target in prompt.targets)
-        for query, target in zip(prompt.queries, prompt.targets, strict=True):
-            if prompt.tokens[query] == VOCABULARY.control["<next-order>"]:
-                later = prompt.items[query:]
-                assert set(later[later >= 0][:1]) <= set(target)
+    prompts = list(renderer("compact", history_tokens=history_tokens).training_prompts(customer, END, rng))
+
+    asked = [
+        (int(moment), int(days), set(target.tolist()), written(part).split("<start>")[1])
+        for prompt in prompts
+        for query, (moment, days, target) in enumerate(
+            zip(prompt.moments, prompt.horizons, prompt.targets, strict=True)
+        )
+        for part in [prompt.alone(query)]
+    ]
+    moments = [moment for moment, *_ in asked]
+    assert moments == sorted(moments)
+    assert len(set(np.array(moments) // (7 * DAY))) >= len(moments) / 2  # one a week, at a random moment of it
+    for moment, days, target, text in asked:
+        later = [items for ts, items in known if ts >= moment]
+        within = [items for ts, items in known if moment <= ts < moment + days * DAY]
+        assert moment + days * DAY <= END
+        assert target == (set().union(*within) if days else later[0])
+        earlier = sum(len(items) for ts, items in known if ts < moment)
+        assert text.count("[") <= earlier
+        if history_tokens > 150:  # all of the history, in one prompt
+            assert text.count("[") == earlier
+
+
+def test_training_asks_in_every_week_from_before_the_first_order_to_the_end() -> None:
+    customer = Customer("c", tuple(Order(day * DAY, ("b",), (1.0,), (2.0,)) for day in (10, 20, 60)))
+    next_order, horizon = set(), set()
+    for seed in range(60):
+        (prompt,) = renderer("compact").training_prompts(customer, 100 * DAY, np.random.default_rng(seed))
+        weeks = (prompt.moments - 3 * DAY) // (7 * DAY) * 7 + 3
+        assert len(set(weeks.tolist())) == len(weeks)
+        next_order.update(weeks[prompt.horizons == 0].tolist())
+        horizon.update(weeks[prompt.horizons > 0].tolist())
+
+    assert next_order == set(range(3, 60, 7))  # as long as an order follows
+    assert horizon == set(range(3, 100, 7))  # an order that does not come is an answer, too
 
 
 def test_a_question_alone_is_what_would_have_been_asked_at_its_moment() -> None:
     customer = Customer("c", tuple(Order(day * DAY, ("b",), (1.0,), (2.0,)) for day in (10, 20, 30, 40)))
     (prompt,) = renderer("compact").training_prompts(customer, 50 * DAY, np.random.default_rng(3))
 
-    for query in range(len(prompt.queries)):
+    for query, moment in enumerate(prompt.moments.tolist()):
         alone = prompt.alone(query)
+        then = renderer("compact").prompt(customer, moment, int(prompt.horizons[query]))
 
+        assert alone.tokens.tolist() == then.tokens.tolist()
         assert list(alone.queries) == [len(alone) - 1]
-        assert alone.tokens[-1] == prompt.tokens[prompt.queries[query]]
+        assert (alone.moments.tolist(), alone.horizons.tolist()) == (then.moments.tolist(), then.horizons.tolist())
         assert list(alone.targets[0]) == list(prompt.targets[query])
-        assert alone.orders.max() == query
-        assert (alone.items >= 0).sum() == query

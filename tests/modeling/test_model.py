@@ -1,5 +1,7 @@
 """The model: where it starts, what it may see, and what packing must not change."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from demand.prompts import Renderer
 from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
 from modeling.finetuning import FineTuning, Schedule
-from modeling.head import order_loss
+from modeling.head import PRIOR_ORDERS
 from modeling.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
 from modeling.settings import ModelSettings
@@ -59,7 +61,7 @@ def shuffle_parameters(model: DemandModel) -> None:
             parameter.add_(torch.randn_like(parameter) * 0.1)
 
 
-def test_an_untrained_model_is_the_customers_purchase_frequency_over_popularity(
+def test_an_untrained_model_is_the_customers_purchase_frequency_beside_popularity(
     model: DemandModel, renderer: Renderer, catalogue: Catalogue
 ) -> None:
     orders = (
@@ -67,21 +69,32 @@ def test_an_untrained_model_is_the_customers_purchase_frequency_over_popularity(
         Order(AS_OF - DAY, ("item a0",), (1,), (1,)),
     )
 
-    (shares,) = model(Batch.from_prompts([renderer.prompt(Customer("c", orders), AS_OF)])).detach().numpy()
+    (forecast,) = model(Batch.from_prompts([renderer.prompt(Customer("c", orders), AS_OF)])).detach().numpy()
 
-    others = np.delete(shares, [0, 1])
-    assert shares.sum() == pytest.approx(1, abs=1e-5)
-    assert shares[0] - others.mean() == pytest.approx(0.88 * 2 / 3, abs=0.02)
-    assert shares[1] - others.mean() == pytest.approx(0.88 * 1 / 3, abs=0.02)
+    everybody = (catalogue.orders + 1) / (catalogue.orders + 1).sum()
+    own = np.zeros(len(catalogue))
+    own[:2] = [2, 1]
+    shares = forecast[1:] / forecast[1:].sum()
+    assert shares == pytest.approx((own + PRIOR_ORDERS * everybody) / (3 + PRIOR_ORDERS), abs=0.02)
+    assert 1 < forecast[1:].sum() < 2  # items of an order so far
+
+
+def test_an_untrained_model_expects_as_many_orders_in_a_horizon_as_of_late(
+    model: DemandModel, renderer: Renderer
+) -> None:
+    weekly = Customer("c", tuple(Order(AS_OF - week * 7 * DAY, ("item a0",), (1,), (2,)) for week in range(40, 0, -1)))
+
+    (forecast,) = model(Batch.from_prompts([renderer.prompt(weekly, AS_OF, 28)])).detach().numpy()
+
+    assert forecast[1:].sum() == pytest.approx(4, rel=0.1)
 
 
 def test_an_empty_history_is_answered_by_popularity(
     model: DemandModel, renderer: Renderer, catalogue: Catalogue
 ) -> None:
-    (shares,) = model(Batch.from_prompts([renderer.prompt(Customer("new"), AS_OF)])).detach().numpy()
+    (forecast,) = model(Batch.from_prompts([renderer.prompt(Customer("new"), AS_OF)])).detach().numpy()
 
-    assert shares.sum() == pytest.approx(1, abs=1e-5)
-    assert np.corrcoef(shares, catalogue.orders)[0, 1] > 0.9
+    assert np.corrcoef(forecast[1:], catalogue.orders)[0, 1] > 0.9
 
 
 def test_packing_changes_no_answer(model: DemandModel, renderer: Renderer, shop: Dataset) -> None:
@@ -103,21 +116,29 @@ def test_a_query_sees_nothing_after_it(model: DemandModel, renderer: Renderer, s
     answers = model(Batch.from_prompts([prompt]))
     changed = prompt.tokens.copy()
     changed[prompt.queries[4] + 1 :] = changed[prompt.queries[4] + 1 :][::-1]
-    other = type(prompt)(changed, prompt.items, prompt.ages, prompt.orders, prompt.queries, prompt.targets)
+    record = prompt.record
+    later = record.times >= prompt.moments[4]
+    items = np.where(later, record.items[::-1], record.items)
+    other = replace(prompt, tokens=changed, record=replace(record, items=items))
 
     torch.testing.assert_close(model(Batch.from_prompts([other]))[:5], answers[:5], atol=1e-6, rtol=1e-4)
     assert not torch.allclose(model(Batch.from_prompts([other]))[6:], answers[6:])
 
 
-def test_the_loss_is_the_mean_surprise_over_items_whatever_their_order(model: DemandModel, renderer: Renderer) -> None:
-    prompt = renderer.prompt(Customer("c"), AS_OF)
-    one = Batch.from_prompts([prompt.with_targets([np.array([3, 5])])])
-    other = Batch.from_prompts([prompt.with_targets([np.array([5, 3])])])
-    shares = model(one)
+def test_the_loss_is_that_of_a_poisson_process_whatever_the_items_order(model: DemandModel, renderer: Renderer) -> None:
+    shuffle_parameters(model)
+    prompts = [renderer.prompt(Customer("c"), AS_OF), renderer.prompt(Customer("c"), AS_OF, 28)]
+    bought = [np.array([3, 5]), np.zeros(0, dtype=np.int64)]
+    one = Batch.from_prompts([prompt.with_targets([truth]) for prompt, truth in zip(prompts, bought, strict=True)])
+    other = Batch.from_prompts(
+        [prompt.with_targets([truth[::-1]]) for prompt, truth in zip(prompts, bought, strict=True)]
+    )
+    next_order, month = model(one)
 
-    by_hand = -(shares[0, 3].log() + shares[0, 5].log())
-    assert float(order_loss(model(one, only_targets=True))) == pytest.approx(float(by_hand), abs=1e-5)
-    assert float(order_loss(model(other, only_targets=True))) == pytest.approx(float(by_hand), abs=1e-5)
+    by_hand = next_order[1:].sum() - next_order[1 + 3].log() - next_order[1 + 5].log()
+    by_hand += month[1:].sum() - (1 - month[0]).log()  # nothing was bought
+    assert float(model(one, learn=True)) == pytest.approx(float(by_hand), rel=1e-5)
+    assert float(model(other, learn=True)) == pytest.approx(float(by_hand), rel=1e-5)
 
 
 def test_training_learns_what_is_always_bought(model: DemandModel, renderer: Renderer, shop: Dataset) -> None:
