@@ -33,7 +33,7 @@ def business_metrics(
     rated = np.where(ranked >= 0, ratings[ranked], np.nan)
     metrics: dict[str, float] = {}
     for k in ks:
-        metrics[f"conversion@{k}"] = float(hits[:, :k].sum(1).mean() / k)
+        metrics[f"conversion@{k}"] = float(hits[:, :k].mean())
         if spent:
             met = [
                 basket.amounts[np.isin(basket.items, row[:k])].sum()

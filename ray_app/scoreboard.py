@@ -10,7 +10,7 @@ from demand.comparison import MODEL
 from demand.metrics import METRICS
 from demand.questions import HORIZON, NEXT, PARTS
 
-LEGEND = "+ the model leads, - it is behind, = too close to call (95 %, paired bootstrap over customers)"
+LEGEND = "+ the model leads, - it is behind, = too close to call (95 %, paired bootstrap)"
 SLICE_METRIC = "ndcg@10"
 
 
@@ -22,10 +22,9 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         console.print(slices_table(report, part))
     console.print(chances_table(report))
     for what, facts in report["demand"].items():
-        error = f", sum of the items' errors {facts['wape']:.1%} of it" if "wape" in facts else ""
+        error = f", items' errors {facts['wape']:.1%} of that" if "wape" in facts else ""
         console.print(
-            f"{title(report, HORIZON)}, {what} of all items: expected {facts['expected']:,.0f}, "
-            f"bought {facts['bought']:,.0f}{error}"
+            f"{title(report, HORIZON)}, {what}: expected {facts['expected']:,.0f}, bought {facts['bought']:,.0f}{error}"
         )
 
 

@@ -42,7 +42,6 @@ def totals(
         baskets: what they then bought.
     """
     purchases = -np.log1p(-np.minimum(chances, SUREST), dtype=np.float64)
-    shape = (len(customers), len(catalogue))
     sums = np.zeros((4, len(catalogue)))
     for row, (customer, basket) in enumerate(zip(customers, baskets, strict=True)):
         items, quantities, amounts = _each_time(customer, catalogue)
@@ -50,9 +49,9 @@ def totals(
         sums[1, items] += purchases[row, items] * (amounts - catalogue.mean_amount[items])
         sums[2, basket.items] += basket.quantities
         sums[3, basket.items] += basket.amounts
-    likeliest = purchases.reshape(shape).sum(0)
-    sums[0] += likeliest * catalogue.mean_quantity
-    sums[1] += likeliest * catalogue.mean_amount
+    all_purchases = purchases.sum(0)
+    sums[0] += all_purchases * catalogue.mean_quantity
+    sums[1] += all_purchases * catalogue.mean_amount
     return Totals(*sums)
 
 

@@ -139,8 +139,8 @@ def _settings(report: Mapping[str, Any]) -> Section:
 
 
 def _with_interval(value: float, ends: list[float]) -> str:
-    return f"{value:.4f} ({ends[0]:.4f} to {ends[1]:.4f})"
+    return f"{value:.4f}\n{ends[0]:.4f} to {ends[1]:.4f}"
 
 
 def _lead(lead: Mapping[str, float]) -> str:
-    return f"{lead['mean']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f}) {verdict(lead)}"
+    return f"{lead['mean']:+.4f} {verdict(lead)}\n{lead['low']:+.4f} to {lead['high']:+.4f}"

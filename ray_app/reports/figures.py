@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from demand.comparison import MODEL
 
 ACCENT = "#c2410c"
-OTHERS = ("#475569", "#2563eb", "#0d9488", "#7c3aed", "#b45309", "#be185d", "#64748b", "#15803d")
+OTHERS = ("#475569", "#2563eb", "#0d9488", "#7c3aed", "#65a30d", "#be185d", "#0ea5e9", "#a16207")
 _GRID = "#e5eaf0"
 
 
@@ -40,23 +40,26 @@ def quality(means: Mapping[str, Mapping[str, float]], ends: Mapping[str, Any], m
 
 
 def by_slice(slices: Mapping[str, Mapping[str, Any]], methods: Sequence[str], metric: str, title: str) -> go.Figure:
-    """One metric of each method on each slice, with intervals."""
+    """One metric of each method on each slice, with intervals; the first slice and the first method on top."""
     figure = go.Figure()
     paint = colours(methods)
-    for name in methods:
-        values = [each["methods"][name][metric] for each in slices.values()]
+    shown = dict(reversed(list(slices.items())))
+    for place, name in enumerate(reversed(methods)):
+        values = [each["methods"][name][metric] for each in shown.values()]
         figure.add_scatter(
-            x=[f"{slice_name}<br>{each['customers']:,} customers" for slice_name, each in slices.items()],
-            y=values,
+            x=values,
+            y=[f"{slice_name}<br>{each['customers']:,} customers" for slice_name, each in shown.items()],
             name=escape(name),
             mode="markers",
+            orientation="h",
             marker={"size": 10 if name == MODEL else 7, "color": paint[name]},
-            error_y=_errors(values, [each["intervals"][name][metric] for each in slices.values()]),
-            hovertemplate="%{y:.4f}",
+            error_x=_errors(values, [each["intervals"][name][metric] for each in shown.values()]),
+            hovertemplate="%{x:.4f}",
+            legendrank=len(methods) - place,
         )
-    figure.update_layout(scattermode="group", scattergap=0.3)
-    figure.update_yaxes(rangemode="tozero")
-    return _styled(figure, title, height=440)
+    figure.update_layout(scattermode="group", scattergap=0.25)
+    figure.update_xaxes(rangemode="tozero")
+    return _styled(figure, title, height=130 + (30 + 14 * len(methods)) * len(slices))
 
 
 def reliability_diagram(bins: Sequence[Mapping[str, float]], title: str, logarithmic: bool) -> go.Figure:
@@ -121,7 +124,7 @@ def _styled(figure: go.Figure, title: str, height: int, legend: bool = True) -> 
         margin={"l": 8, "r": 12, "t": 44, "b": 8},
         font={"family": "system-ui, sans-serif", "size": 12},
         showlegend=legend,
-        legend={"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
     )
     figure.update_xaxes(automargin=True, gridcolor=_GRID)
     figure.update_yaxes(automargin=True, gridcolor=_GRID)

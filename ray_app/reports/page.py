@@ -11,8 +11,6 @@ from plotly.offline import get_plotlyjs
 
 from demand.errors import SettingsError
 
-_CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": False}
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -45,7 +43,7 @@ class Page:
         """The page with everything that it needs inside, text escaped."""
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
         template = environment.from_string((files("ray_app.reports") / "page.html").read_text())
-        return template.render(page=self, plotly=get_plotlyjs(), draw=_draw)
+        return template.render(page=self, plotly=get_plotlyjs(), data=_data)
 
     def write(self, file: Path) -> None:
         """Writes the page; the file appears whole or not at all.
@@ -75,6 +73,6 @@ def check_report(file: Path) -> None:
         raise SettingsError(f"--report {file} is a folder: name a file")
 
 
-def _draw(figure: go.Figure) -> str:
-    """A figure's element and script, without Plotly itself."""
-    return str(figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG))
+def _data(figure: go.Figure) -> str:
+    """A figure as JSON that can stand inside a script element."""
+    return str(figure.to_json()).replace("<", "\\u003c")
