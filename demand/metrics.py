@@ -18,9 +18,20 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def hits_of(ranked: np.ndarray, truths: Sequence[np.ndarray]) -> np.ndarray:
-    """1.0 where a ranked item is among the row's truth, else 0.0. (R, K) -> (R, K)."""
-    hits = np.array([np.isin(row, truth) for row, truth in zip(ranked, truths, strict=True)], dtype=np.float64)
-    return hits.reshape(ranked.shape)
+    """1.0 where a ranked item is among the row's truth, else 0.0; -1 never is. (R, K) -> (R, K)."""
+    hits = np.isin(_pairs(list(ranked)), _pairs(truths)).reshape(ranked.shape) & (ranked >= 0)
+    return hits.astype(np.float64)
+
+
+def met(truths: Sequence[np.ndarray], ranked: np.ndarray) -> np.ndarray:
+    """Which items of the truths, put end to end, are among their row's ranked ones. Booleans."""
+    return np.isin(_pairs(truths), _pairs(list(ranked)))
+
+
+def _pairs(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """One number for each row's item, so that all rows are looked up at once instead of one by one."""
+    owners = np.repeat(np.arange(len(rows), dtype=np.int64), [len(row) for row in rows])
+    return (owners << 32) + np.concatenate([*rows, np.zeros(0, dtype=np.int64)]).astype(np.int64)
 
 
 def customer_metrics(

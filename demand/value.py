@@ -6,7 +6,7 @@ import numpy as np
 
 from demand.catalogue import Catalogue
 from demand.customer import Customer
-from demand.metrics import hits_of
+from demand.metrics import hits_of, met
 from demand.questions import Basket
 
 CUTS = (10, 20)
@@ -28,18 +28,15 @@ def business_metrics(
             absent where nothing was spent.
         rating@k: the mean rating of the rated items among the first k; absent where none is rated.
     """
-    hits = hits_of(ranked, [basket.items for basket in baskets])
-    spent = sum(float(basket.amounts.sum()) for basket in baskets)
+    truths = [basket.items for basket in baskets]
+    hits = hits_of(ranked, truths)
+    amounts = np.concatenate([basket.amounts for basket in baskets])
     rated = np.where(ranked >= 0, ratings[ranked], np.nan)
     metrics: dict[str, float] = {}
     for k in ks:
         metrics[f"conversion@{k}"] = float(hits[:, :k].mean())
-        if spent:
-            met = [
-                basket.amounts[np.isin(basket.items, row[:k])].sum()
-                for basket, row in zip(baskets, ranked, strict=True)
-            ]
-            metrics[f"captured@{k}"] = float(sum(met) / spent)
+        if amounts.any():
+            metrics[f"captured@{k}"] = float(amounts[met(truths, ranked[:, :k])].sum() / amounts.sum())
         if not np.isnan(rated[:, :k]).all():
             metrics[f"rating@{k}"] = float(np.nanmean(rated[:, :k]))
     return metrics

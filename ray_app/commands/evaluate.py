@@ -1,7 +1,8 @@
 """demandcast evaluate."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -47,7 +48,7 @@ def evaluate(
 
 
 def evaluation_of(
-    data: Path, model: str, cutoff: str | None, horizon_days: int, baselines: str, rankings: Any = ()
+    data: Path, model: str, cutoff: str | None, horizon_days: int, baselines: str, rankings: Sequence[str] = ()
 ) -> "tuple[str, Evaluation]":
     """The model's full name, and what was found about it."""
     from demand.baselines import named
