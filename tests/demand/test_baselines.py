@@ -7,6 +7,7 @@ import pytest
 
 from demand.baselines import BASELINES, named
 from demand.baselines.als import implicit_als
+from demand.baselines.baseline import Baseline
 from demand.baselines.popularity import global_top, personal_top
 from demand.baselines.problem import Problem
 from demand.baselines.tifu_knn import tifu_knn
@@ -87,6 +88,16 @@ def test_every_baseline_scores_every_item_for_both_questions_with_every_setting(
         answers = BASELINES[name].answers(shop, settings)
         assert set(answers) == {NEXT, HORIZON}
         assert all(scores.shape == (2, 6) and np.isfinite(scores).all() for scores in answers.values())
+
+
+def test_a_baseline_may_answer_the_horizon_otherwise() -> None:
+    method = Baseline("two ways", personal_top, horizon_score=global_top)
+    shop = problem([customer("a", "ab")], [customer("b", "bc")])
+
+    answers = method.answers(shop, {})
+
+    assert answers[NEXT].tolist() == personal_top(shop).tolist()
+    assert answers[HORIZON].tolist() == global_top(shop).tolist()
 
 
 def test_a_baseline_without_its_package_is_left_out_of_all_and_refused_by_name(
