@@ -19,11 +19,6 @@ class Estimate:
     low: float
     high: float
 
-    @property
-    def clear_of_zero(self) -> bool:
-        """Whether the interval leaves out 0: as a difference, significant at 5 %."""
-        return self.low > 0 or self.high < 0
-
 
 @dataclass(frozen=True)
 class Comparison:
