@@ -12,14 +12,16 @@ from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.errors import DemandError
 from demand.moments import DAY, moment
+from demand.questions import NEXT
 from modeling.registry import CHAMPION, Registry
 from ray_app import jobs
 from ray_app.cluster import connect
 from ray_app.commands.data import import_data, summary
-from ray_app.commands.evaluate import evaluation
+from ray_app.commands.evaluate import evaluation_of
 from ray_app.commands.predict import ask
 from ray_app.home import Home, fresh_name
-from ray_app.output import console, metrics_table, say
+from ray_app.output import console, say
+from ray_app.scoreboard import methods_table
 from serving.application import Served, check_port, running
 from serving.schemas import CustomerRecord
 from training.settings import Settings
@@ -116,11 +118,12 @@ class Chain:
         return model
 
     def _evaluate(self, model: str) -> dict[str, Any]:
-        report: dict[str, Any] = self._once(
-            "evaluate", model, lambda: evaluation(self.data, model, CUTOFF, HORIZON_DAYS, "all")
-        )
-        title = f"next order, test period from {CUTOFF}, {report['customers']:,} customers"
-        console.print(metrics_table(title, report["next_order"]))
+        def work() -> dict[str, Any]:
+            name, evaluation = evaluation_of(self.data, model, CUTOFF, HORIZON_DAYS, "all")
+            return {"model": name, **evaluation.report}
+
+        report: dict[str, Any] = self._once("evaluate", f"{model}, {CUTOFF}, {HORIZON_DAYS} days", work)
+        console.print(methods_table(report, NEXT))
         return report
 
     def _serve(self, model: str) -> dict[str, Any]:

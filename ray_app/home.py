@@ -30,6 +30,11 @@ class Home:
         return self.folder / "sweeps"
 
     @property
+    def baselines(self) -> Path:
+        """Settings that baselines were tuned to."""
+        return self.folder / "baselines"
+
+    @property
     def models(self) -> Path:
         return self.folder / "models"
 

@@ -1,11 +1,16 @@
 """demandcast evaluate."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ray_app.commands.options import Data, Json, Model
-from ray_app.output import console, emit, metrics_table
+from ray_app.output import console, emit, say
+
+if TYPE_CHECKING:
+    from training.evaluation import Evaluation
 
 
 def evaluate(
@@ -16,32 +21,54 @@ def evaluate(
     ] = None,
     horizon_days: Annotated[int, typer.Option(min=1, max=91, help="Length of the horizon.")] = 28,
     baselines: Annotated[str, typer.Option(help="Names with commas between, all, or none.")] = "all",
+    rankings: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare with NAME=FILE.parquet, laid out as 'predict --out' does; NAME.next=FILE or "
+            "NAME.horizon=FILE answers one question only. May be repeated."
+        ),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page with plots.")] = None,
     json: Json = False,
 ) -> None:
     """Compare a model with what practitioners would otherwise use, on the same customers and days."""
-    report = evaluation(data, model, cutoff, horizon_days, baselines)
-    for part, title in (("next_order", "next order"), ("horizon", f"{horizon_days} days")):
-        console.print(
-            metrics_table(f"{title}: {report['customers']:,} customers from {report['cutoff'][:10]}", report[part])
-        )
-    emit(report, json)
+    from ray_app.reports.page import check_report
+    from ray_app.scoreboard import show
+
+    if report:
+        check_report(report)
+    name, evaluation = evaluation_of(data, model, cutoff, horizon_days, baselines, rankings or ())
+    show(evaluation.report, console)
+    if report:
+        from ray_app.reports.evaluation import evaluation_page
+
+        evaluation_page(name, evaluation).write(report)
+        say(f"report: {report}")
+    emit({"model": name, **evaluation.report}, json)
 
 
-def evaluation(data: Any, model: str, cutoff: str | None, horizon_days: int, baselines: str) -> dict[str, Any]:
-    """The report that `evaluate --json` prints."""
-    from demand.baselines import BASELINES
+def evaluation_of(
+    data: Path, model: str, cutoff: str | None, horizon_days: int, baselines: str, rankings: Sequence[str] = ()
+) -> "tuple[str, Evaluation]":
+    """The model's full name, and what was found about it."""
+    from demand.baselines import named
     from demand.dataset import Dataset
     from demand.moments import moment
+    from demand.rankings import RankingFile
     from modeling.predictor import Predictor
     from modeling.registry import Registry
     from ray_app.home import Home
     from training.evaluation import evaluate as compare
     from training.run import default_cutoff
 
+    home = Home.here()
+    chosen, left_out = named(baselines)
+    others = [RankingFile.parse(each) for each in rankings]
     dataset = Dataset.open(data)
     when = moment(cutoff) if cutoff else default_cutoff(dataset)
-    names = {"all": list(BASELINES), "none": []}.get(baselines, [each.strip() for each in baselines.split(",")])
-    version = Registry(Home.here().folder).resolve(model)
+    version = Registry(home.folder).resolve(model)
+    for name in left_out:
+        say(f"without {name}: pip install 'demandcast[baselines]'")
     with console.status(f"evaluating {version}"):
-        report = compare(Predictor.load(version.checkpoint), dataset, when, horizon_days, names)
-    return {"model": str(version), **report}
+        predictor = Predictor.load(version.checkpoint)
+        return str(version), compare(predictor, dataset, when, horizon_days, chosen, others, home.baselines)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from demand.metrics import ranking_metrics, top_k
+from demand.metrics import hits_of, met, ranking_metrics, top_k
 
 
 def test_values_worked_out_by_hand() -> None:
@@ -32,3 +34,15 @@ def test_top_k_is_best_first_and_breaks_ties_by_index() -> None:
 
 def test_top_k_of_a_small_catalogue_is_the_whole_catalogue() -> None:
     assert top_k(np.array([[0.1, 0.2]]), 20).tolist() == [[1, 0]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_all_rows_at_once_are_the_rows_one_by_one(seed: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    ranked = np.array([rng.permutation(np.arange(-1, 12))[:5] for _ in range(rows)])
+    truths = [rng.choice(12, int(rng.integers(0, 9)), replace=False) for _ in range(rows)]
+    pairs = list(zip(ranked, truths, strict=True))
+
+    assert hits_of(ranked, truths).tolist() == [np.isin(row, truth).tolist() for row, truth in pairs]
+    assert met(truths, ranked).tolist() == [item in row for row, truth in pairs for item in truth]

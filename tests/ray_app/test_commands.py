@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from demand.baselines import BASELINES
 from demand.dataset import Dataset
 from demand.importing import import_dataset
 from demand.moments import DAY, iso, moment
@@ -54,17 +55,27 @@ def test_train_names_its_run_first_and_its_model_last(trained: dict) -> None:
     assert 0 < trained["metrics"]["ndcg@10"] <= 1
 
 
-def test_evaluate_compares_model_and_baselines(home: Path, shop: Dataset, trained: dict) -> None:
+def test_evaluate_compares_model_baselines_and_rankings(
+    home: Path, shop: Dataset, trained: dict, tmp_path: Path
+) -> None:
+    demandcast("predict", "--data", shop.folder, "--as-of", CUTOFF, "--out", tmp_path / "own.parquet", home=home)
     out, _ = demandcast(
         "evaluate", "--data", shop.folder, "--model", "demand@champion", "--cutoff", CUTOFF, "--horizon-days", 14,
-        "--baselines", "all", "--json", home=home)  # fmt: skip
+        "--baselines", "all", "--rankings", f"own.next={tmp_path / 'own.parquet'}",
+        "--report", tmp_path / "report.html", "--json", home=home)  # fmt: skip
 
     report = last_json(out)
     assert report["model"] == trained["model"]
+    assert set(report["horizon"]) == {"model", *BASELINES}
+    assert set(report["next_order"]) == {"model", *BASELINES, "own"}
     for part in ("next_order", "horizon"):
-        assert set(report[part]) == {"model", "global-top", "personal-top", "tifu-knn"}
         assert set(report[part]["model"]) == {"recall@10", "ndcg@10", "recall@20", "ndcg@20", "hit@10"}
     assert report["next_order"]["model"]["recall@10"] > report["next_order"]["global-top"]["recall@10"]
+    assert report["next_order"]["own"] == report["next_order"]["model"]
+    assert report["settings"]["tifu-knn"] in [dict(each) for each in BASELINES["tifu-knn"].grid]
+    assert f"{report['next_order']['tifu-knn']['ndcg@10']:.4f}" in out
+    assert "implicit-als" in (tmp_path / "report.html").read_text()
+    assert max(len(line) for line in out.splitlines()[:-1]) <= 110
 
 
 def test_absurd_orders_from_as_of_on_change_no_prediction(home: Path, trained: dict, tmp_path: Path) -> None:
@@ -197,6 +208,10 @@ def test_serve_says_when_it_is_ready_predict_asks_it_and_ctrl_c_ends_it(
         (("tune", "--data", "{shop}", "--prompt-format", "haiku"), "no prompt format 'haiku'"),
         (("evaluate", "--data", "{shop}", "--model", "demand@99"), "no model 'demand@99'"),
         (("evaluate", "--data", "{shop}", "--model", "other"), "no model 'other@champion'"),
+        (("evaluate", "--data", "{shop}", "--baselines", "magic"), "no baseline 'magic'"),
+        (("evaluate", "--data", "{shop}", "--rankings", "peer"), "write NAME=FILE"),
+        (("evaluate", "--data", "{shop}", "--rankings", "peer={shop}/items.parquet"), "items.parquet: column 'cust"),
+        (("evaluate", "--data", "{shop}", "--report", "{shop}"), "is a folder"),
         (("predict", "--customer", "{shop}/missing.json"), "missing.json"),
         (("predict", "--customer", "{shop}/manifest.json", "--url", "http://127.0.0.1:9"), "no answer from"),
         (("predict",), "give --customer"),

@@ -1,0 +1,44 @@
+"""A baseline: a name, a way to score items, and the settings that it may be tuned to."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from demand.baselines.problem import Problem
+from demand.questions import HORIZON, NEXT
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One method.
+
+    Attributes:
+        name: what tables call it.
+        score: (problem, **settings) -> (R, V), a row a customer asked about, a column a catalogue item, higher is
+            likelier.
+        grid: settings to choose among, plain JSON values; the first is taken where there is nothing to choose by.
+        horizon_score: for a method that answers the horizon otherwise than the next order.
+        package: what must be installed for it.
+    """
+
+    name: str
+    score: Callable[..., np.ndarray]
+    grid: tuple[Settings, ...] = ({},)
+    horizon_score: Callable[..., np.ndarray] | None = None
+    package: str | None = None
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is there."""
+        return self.package is None or find_spec(self.package) is not None
+
+    def answers(self, problem: Problem, settings: Settings) -> dict[str, np.ndarray]:
+        """Scores for both questions, (R, V) each."""
+        scores = self.score(problem, **settings)
+        horizon = self.horizon_score(problem, **settings) if self.horizon_score else scores
+        return {NEXT: scores, HORIZON: horizon}

@@ -1,0 +1,77 @@
+"""A model against other methods on the same customers: means, their intervals, and paired differences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from demand.bootstrap import interval, resampled_means
+from demand.metrics import METRICS, customer_metrics
+
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over customers and its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How methods did.
+
+    Attributes:
+        customers: over how many customers.
+        methods: {method: {metric: estimate}}.
+        differences: {method: {metric: the model's lead over it, customer by customer}}, without the model itself.
+    """
+
+    customers: int
+    methods: dict[str, dict[str, Estimate]]
+    differences: dict[str, dict[str, Estimate]]
+
+    @property
+    def means(self) -> dict[str, dict[str, float]]:
+        """{method: {metric: mean}}."""
+        return {name: {key: each.mean for key, each in row.items()} for name, row in self.methods.items()}
+
+
+def compare(rankings: Mapping[str, np.ndarray], truths: Sequence[np.ndarray]) -> Comparison:
+    """Compares rankings by METRICS.
+
+    Args:
+        rankings: by method, (R, K) item indices, best first; with MODEL there are differences from it.
+        truths: for each row the indices of the items really bought, at least one.
+    """
+    names = list(rankings)
+    values = np.stack([_columns(ranked, truths) for ranked in rankings.values()], axis=1)  # (R, methods, metrics)
+    resampled = resampled_means(values.reshape(len(truths), -1)).reshape(-1, *values.shape[1:])
+    methods = dict(zip(names, _estimates(values.mean(0), resampled), strict=True))
+    differences: dict[str, dict[str, Estimate]] = {}
+    if MODEL in names:
+        model = names.index(MODEL)
+        leads = _estimates(values.mean(0)[[model]] - values.mean(0), resampled[:, [model]] - resampled)
+        differences = {name: lead for name, lead in zip(names, leads, strict=True) if name != MODEL}
+    return Comparison(len(truths), methods, differences)
+
+
+def _columns(ranked: np.ndarray, truths: Sequence[np.ndarray]) -> np.ndarray:
+    """METRICS of each row: (R, metrics)."""
+    metrics = customer_metrics(ranked, truths)
+    return np.stack([metrics[name] for name in METRICS], axis=1)
+
+
+def _estimates(means: np.ndarray, resampled: np.ndarray) -> list[dict[str, Estimate]]:
+    """(methods, metrics) and (resamples, methods, metrics) to each method's estimates."""
+    low, high = interval(resampled)
+    return [
+        {
+            metric: Estimate(float(means[row, column]), float(low[row, column]), float(high[row, column]))
+            for column, metric in enumerate(METRICS)
+        }
+        for row in range(len(means))
+    ]

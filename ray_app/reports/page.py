@@ -1,0 +1,78 @@
+"""A report page: sections of text, tables and Plotly figures in one HTML file that needs no network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from demand.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: a heading for each column, and rows of cells. The first column names the rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a paragraph, then figures side by side where there is room, then tables. All text is plain."""
+
+    title: str
+    text: str = ""
+    figures: Sequence[go.Figure] = ()
+    tables: Sequence[Grid] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    facts: Sequence[str]
+    sections: Sequence[Section] = field(default_factory=list)
+
+    def html(self) -> str:
+        """The page with everything that it needs inside, text escaped."""
+        environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+        template = environment.from_string((files("ray_app.reports") / "page.html").read_text())
+        return template.render(page=self, plotly=get_plotlyjs(), data=_data)
+
+    def write(self, file: Path) -> None:
+        """Writes the page; the file appears whole or not at all.
+
+        Raises:
+            SettingsError: the file cannot be written there.
+        """
+        partial = file.with_name(f".{file.name}.partial")
+        try:
+            partial.write_text(self.html(), encoding="utf-8")
+            partial.replace(file)
+        except OSError as error:
+            raise SettingsError(f"--report {file}: {error.strerror}") from None
+
+
+def check_report(file: Path) -> None:
+    """Makes the folder of a report to come, rather now than after the work.
+
+    Raises:
+        SettingsError: a report cannot be there.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--report {file}: {error.strerror}") from None
+    if file.is_dir():
+        raise SettingsError(f"--report {file} is a folder: name a file")
+
+
+def _data(figure: go.Figure) -> str:
+    """A figure as JSON that can stand inside a script element."""
+    return str(figure.to_json()).replace("<", "\\u003c")

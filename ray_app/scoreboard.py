@@ -1,0 +1,111 @@
+"""An evaluation on the terminal, from the report that `evaluate --json` prints."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from demand.comparison import MODEL
+from demand.metrics import METRICS
+from demand.questions import HORIZON, NEXT, PARTS
+
+LEGEND = "+ the model leads, - it is behind, = too close to call (95 %, paired bootstrap)"
+SLICE_METRIC = "ndcg@10"
+
+
+def show(report: Mapping[str, Any], console: Console) -> None:
+    """Prints all tables of a report, none wider than 100 columns where method names are short."""
+    for part in PARTS:
+        console.print(methods_table(report, part))
+    for part in PARTS:
+        console.print(slices_table(report, part))
+    console.print(chances_table(report))
+    for what, facts in report["demand"].items():
+        error = f", items' errors {facts['wape']:.1%} of that" if "wape" in facts else ""
+        console.print(
+            f"{title(report, HORIZON)}, {what}: expected {facts['expected']:,.0f}, bought {facts['bought']:,.0f}{error}"
+        )
+
+
+def title(report: Mapping[str, Any], part: str) -> str:
+    """What people call a question."""
+    return "next order" if part == NEXT else f"{report['horizon_days']} days"
+
+
+def verdict(lead: Mapping[str, float]) -> str:
+    """ "+", "-" or "=": whether the model is ahead, by the interval of its lead."""
+    return "+" if lead["low"] > 0 else "-" if lead["high"] < 0 else "="
+
+
+def methods_table(report: Mapping[str, Any], part: str) -> Table:
+    """Methods by metrics: the model with its intervals, others with the verdict on the model's lead over them."""
+    heading = f"{title(report, part)}: {report['customers']:,} customers from {report['cutoff'][:10]}"
+    table = Table(title=heading, caption=LEGEND if len(report[part]) > 1 else None)
+    table.add_column("")
+    best = {key: max(row[key] for row in report[part].values()) for key in METRICS}
+    for key in METRICS:
+        table.add_column(key)
+    for name, row in report[part].items():
+        leads = report["differences"][part].get(name)
+        cells = []
+        for key in METRICS:
+            number = f"[bold]{row[key]:.4f}[/bold]" if row[key] == best[key] else f"{row[key]:.4f}"
+            cells.append(f"{number} {verdict(leads[key])}" if leads else number)
+        table.add_row(name, *cells)
+        if name == MODEL:
+            ends = report["intervals"][part][name]
+            table.add_row(
+                "  95 % interval", *(f"{ends[key][0]:.3f}-{ends[key][1]:.3f}" for key in METRICS), style="dim"
+            )
+    return table
+
+
+def best_other(slice_report: Mapping[str, Any]) -> str | None:
+    """The method with the highest SLICE_METRIC that is not the model."""
+    others = {name: row[SLICE_METRIC] for name, row in slice_report["methods"].items() if name != MODEL}
+    return max(others, key=lambda name: others[name]) if others else None
+
+
+def slices_table(report: Mapping[str, Any], part: str) -> Table:
+    """The model and the best other method on each slice."""
+    table = Table(title=f"{title(report, part)}, slices by {SLICE_METRIC}")
+    for column, justify in (
+        ("", "left"),
+        ("customers", "right"),
+        ("model", "right"),
+        ("best other", "left"),
+        ("lead", "left"),
+    ):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for name, each in report["slices"][part].items():
+        other = best_other(each)
+        cells = ["", ""]
+        if other:
+            lead = each["differences"][other][SLICE_METRIC]
+            cells = [
+                f"{each['methods'][other][SLICE_METRIC]:.4f} {other}",
+                f"{lead['mean']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f}) {verdict(lead)}",
+            ]
+        table.add_row(name, f"{each['customers']:,}", f"{each['methods'][MODEL][SLICE_METRIC]:.4f}", *cells)
+    return table
+
+
+def chances_table(report: Mapping[str, Any]) -> Table:
+    """How far the model's probabilities can be believed, and what its ten first items are worth."""
+    table = Table(title="the model's probabilities, and its ten first items")
+    for column in ("", "error, shown", "error, all", "Brier", "log loss", "converted", "money met"):
+        table.add_column(column, justify="left" if not column else "right")
+    for part in PARTS:
+        shown, every = report["calibration"][part]["top20"], report["calibration"][part]["all"]
+        worth = report["business"][part][MODEL]
+        table.add_row(
+            title(report, part),
+            f"{shown['ece']:.2%}",
+            f"{every['ece']:.3%}",
+            f"{every['brier']:.5f}",
+            f"{every['log_loss']:.5f}",
+            f"{worth['conversion@10']:.1%}",
+            f"{worth['captured@10']:.1%}" if "captured@10" in worth else "",
+        )
+    return table

@@ -1,0 +1,144 @@
+"""Evaluations, with a model that has learned nothing: what is asked, compared and added up."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from demand.baselines import named
+from demand.catalogue import Catalogue
+from demand.dataset import Dataset
+from demand.errors import DataError, SettingsError
+from demand.formats import prompt_format
+from demand.moments import DAY, moment
+from demand.questions import HORIZON, NEXT, PARTS, ask
+from demand.rankings import RankingFile
+from demand.vocabulary import Vocabulary
+from modeling.checkpoint import Checkpoint
+from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.parallel import initialize
+from modeling.predictor import Predictor, Question
+from modeling.settings import ModelSettings
+from modeling.shards import whole_weights
+from tests.conftest import CUTOFF
+from training.evaluation import Evaluation, evaluate
+from training.totals import totals
+
+AS_OF, DAYS = moment(CUTOFF), 14
+
+
+@pytest.fixture(scope="module")
+def predictor(catalogue: Catalogue, vocabulary: Vocabulary) -> Predictor:
+    initialize(seed=3)
+    settings = ModelSettings(layers=1, hidden=32, heads=2, ffn=64)
+    model = DemandModel(settings, len(vocabulary), len(catalogue))
+    initialize_from_catalogue(model, vocabulary, catalogue)
+    return Predictor(Checkpoint(settings, prompt_format("compact"), vocabulary, catalogue, whole_weights(model)))
+
+
+@pytest.fixture(scope="module")
+def rankings(shop: Dataset, catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every customer is recommended the catalogue from its start."""
+    rows = [(each, rank + 1, catalogue.item_ids[rank]) for each in shop.customer_ids for rank in range(20)]
+    file = tmp_path_factory.mktemp("rankings") / "first.parquet"
+    pd.DataFrame(rows, columns=["customer_id", "rank", "item_id"]).to_parquet(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def evaluation(predictor: Predictor, shop: Dataset, rankings: Path) -> Evaluation:
+    files = [RankingFile.parse(f"first={rankings}"), RankingFile.parse(f"later.horizon={rankings}")]
+    return evaluate(predictor, shop, AS_OF, DAYS, named("global-top,personal-top")[0], files)
+
+
+def test_every_method_answers_the_questions_that_it_can(evaluation: Evaluation) -> None:
+    report = evaluation.report
+
+    assert list(report[NEXT]) == ["model", "global-top", "personal-top", "first"]
+    assert list(report[HORIZON]) == ["model", "global-top", "personal-top", "first", "later"]
+    assert report[HORIZON]["later"] == report[HORIZON]["first"]
+    assert report[NEXT]["personal-top"]["ndcg@10"] > report[NEXT]["first"]["ndcg@10"]
+    assert report["settings"] == {"global-top": {}, "personal-top": {}}
+
+
+def test_leads_are_differences_of_means_and_lie_in_their_intervals(evaluation: Evaluation) -> None:
+    report = evaluation.report
+
+    for part in PARTS:
+        for name, lead in report["differences"][part].items():
+            for metric, each in lead.items():
+                assert each["mean"] == pytest.approx(report[part]["model"][metric] - report[part][name][metric])
+                assert each["low"] <= each["mean"] <= each["high"]
+        for name, row in report["intervals"][part].items():
+            assert all(low <= report[part][name][metric] <= high for metric, (low, high) in row.items())
+
+
+def test_slices_of_customers_add_up_to_all_of_them(evaluation: Evaluation) -> None:
+    for part in PARTS:
+        found = evaluation.report["slices"][part]
+        lengths = [each for name, each in found.items() if name.endswith("orders")]
+        whole = sum(each["customers"] * each["methods"]["model"]["recall@10"] for each in lengths)
+        assert sum(each["customers"] for each in lengths) == evaluation.report["customers"]
+        assert whole / evaluation.report["customers"] == pytest.approx(evaluation.report[part]["model"]["recall@10"])
+        assert "without demographics" not in found
+
+
+def test_a_horizon_is_judged_by_everyone_and_the_next_order_by_those_who_ordered(
+    evaluation: Evaluation, shop: Dataset, catalogue: Catalogue
+) -> None:
+    calibration = evaluation.report["calibration"]
+
+    everyone = sum(bool(each.orders) for each in shop.customers(before=AS_OF))
+    assert calibration[NEXT]["all"]["pairs"] == evaluation.report["customers"] * len(catalogue)
+    assert calibration[HORIZON]["all"]["pairs"] == everyone * len(catalogue)
+    assert calibration[HORIZON]["top20"]["pairs"] == everyone * 20
+    for part in PARTS:
+        assert sum(each["count"] for each in calibration[part]["all"]["bins"]) == calibration[part]["all"]["pairs"]
+
+
+def test_totals_add_up_what_the_predictor_answers_and_what_was_bought(
+    predictor: Predictor, shop: Dataset, catalogue: Catalogue
+) -> None:
+    customers = list(shop.customers(shop.customer_ids[:6]))
+    questions = ask(customers, catalogue, AS_OF, DAYS)
+    asked = [Question(each, AS_OF, DAYS) for each in questions.everyone]
+
+    found = totals(
+        predictor.chances(asked),
+        questions.everyone,
+        questions.horizon_baskets + questions.other_baskets,
+        catalogue,
+    )
+
+    quantity, amount = np.zeros(len(catalogue)), np.zeros(len(catalogue))
+    for demands in predictor.answer(asked, len(catalogue)):
+        for demand in demands:
+            quantity[demand.item] += demand.expected_quantity
+            amount[demand.item] += demand.expected_amount
+    assert found.expected_quantity == pytest.approx(quantity, rel=1e-5)
+    assert found.expected_amount == pytest.approx(amount, rel=1e-5)
+    lines = [
+        (item, units, money)
+        for customer in customers
+        for order in customer.orders
+        if AS_OF <= order.ts < AS_OF + DAYS * DAY
+        for item, units, money in zip(order.items, order.quantities, order.amounts, strict=True)
+    ]
+    assert found.summary()["quantity"]["bought"] == sum(units for _, units, _ in lines)
+    assert found.summary()["amount"]["bought"] == pytest.approx(sum(money for _, _, money in lines))
+    first = catalogue.index[lines[0][0]]
+    assert found.quantity[first] == sum(units for item, units, _ in lines if item == lines[0][0])
+
+
+def test_two_methods_of_one_name_are_refused(predictor: Predictor, shop: Dataset, rankings: Path) -> None:
+    for name in ("model", "global-top"):
+        with pytest.raises(SettingsError, match=f"{name}: another method already has this name"):
+            evaluate(
+                predictor, shop, AS_OF, DAYS, named("global-top")[0], [RankingFile.parse(f"{name}.next={rankings}")]
+            )
+
+
+def test_a_period_without_customers_is_refused(predictor: Predictor, shop: Dataset) -> None:
+    with pytest.raises(DataError, match="no customer has 3 orders before 2024-01-02"):
+        evaluate(predictor, shop, moment("2024-01-02"), DAYS)

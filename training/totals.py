@@ -1,0 +1,73 @@
+"""Demand totals: what all customers together were expected to buy of each item, against what they bought."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from demand.catalogue import Catalogue
+from demand.customer import Customer
+from demand.questions import Basket
+
+SUREST = 0.999
+"""Chances above are cut: no chance means endless purchases. As in modeling.predictor."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over customers, (V,) each: units and currency units, expected and bought."""
+
+    expected_quantity: np.ndarray
+    expected_amount: np.ndarray
+    quantity: np.ndarray
+    amount: np.ndarray
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """For "quantity" and "amount": "expected" and "bought", summed over items, and "wape", the sum of the items'
+        absolute errors over the sum bought (absent where nothing was)."""
+        return {
+            "quantity": _summary(self.expected_quantity, self.quantity),
+            "amount": _summary(self.expected_amount, self.amount),
+        }
+
+
+def totals(
+    chances: np.ndarray, customers: Sequence[Customer], baskets: Sequence[Basket], catalogue: Catalogue
+) -> Totals:
+    """What a horizon's chances amount to, by the rule of `modeling.predictor.Predictor.answer`, for all items at once.
+
+    Args:
+        chances: (R, V) that each customer buys each item within the horizon.
+        customers: histories up to the moment asked about.
+        baskets: what they then bought.
+    """
+    purchases = -np.log1p(-np.minimum(chances, SUREST), dtype=np.float64)
+    sums = np.zeros((4, len(catalogue)))
+    for row, (customer, basket) in enumerate(zip(customers, baskets, strict=True)):
+        items, quantities, amounts = _each_time(customer, catalogue)
+        sums[0, items] += purchases[row, items] * (quantities - catalogue.mean_quantity[items])
+        sums[1, items] += purchases[row, items] * (amounts - catalogue.mean_amount[items])
+        sums[2, basket.items] += basket.quantities
+        sums[3, basket.items] += basket.amounts
+    all_purchases = purchases.sum(0)
+    sums[0] += all_purchases * catalogue.mean_quantity
+    sums[1] += all_purchases * catalogue.mean_amount
+    return Totals(*sums)
+
+
+def _each_time(customer: Customer, catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Items that the customer bought, and what one purchase of each holds and costs: the customer's own record with the
+    catalogue's as one purchase more."""
+    own = Basket.of(customer.orders, catalogue)
+    places = [catalogue.index[item] for order in customer.orders for item in order.items if item in catalogue.index]
+    times = np.bincount(places, minlength=len(catalogue))[own.items] + 1 if places else np.ones(0)
+    quantities = (own.quantities + catalogue.mean_quantity[own.items]) / times
+    amounts = (own.amounts + catalogue.mean_amount[own.items]) / times
+    return own.items, quantities, amounts
+
+
+def _summary(expected: np.ndarray, bought: np.ndarray) -> dict[str, float]:
+    facts = {"expected": float(expected.sum()), "bought": float(bought.sum())}
+    if facts["bought"]:
+        facts["wape"] = float(np.abs(expected - bought).sum() / facts["bought"])
+    return facts
