@@ -47,7 +47,7 @@ except ImportError as error:
     sys.exit(f"{error}: run this with .venv-sequential-peers/bin/python, which 'make peers' sets up")
 
 METHODS = {"sasrec": SASRecModel, "bert4rec": BERT4RecModel}
-SIZES = {"n_factors": 64, "n_blocks": 2, "n_heads": 2, "batch_size": 8}  # the papers' width and depth
+SIZES = {"n_factors": 64, "n_blocks": 2, "n_heads": 2, "batch_size": 8}  # the BERT4Rec paper's
 SESSION = 100
 SPREAD = 0.3  # of the items' embeddings at first
 EPOCHS = {"sasrec": 4, "bert4rec": 4}
@@ -58,9 +58,9 @@ MARK = -1  # stands between two orders; never recommended
 
 
 class Learner(TransformerLightningModule):
-    """RecTools' softmax loss, computed where there is something to predict only: half the time on a CPU.
+    """RecTools' softmax loss, computed only where there is something to predict: elsewhere it is thrown away.
 
-    Embeddings start wider than Xavier's .03, with which popularity was all that the first steps learned.
+    Embeddings start wider than Xavier's .03, with which an epoch taught nothing but popularity.
     """
 
     def _xavier_normal_init(self) -> None:
