@@ -60,7 +60,7 @@ MARK = -1  # stands between two orders; never recommended
 class Learner(TransformerLightningModule):
     """RecTools' softmax loss, computed only where there is something to predict: elsewhere it is thrown away.
 
-    Embeddings start wider than Xavier's .03, with which an epoch taught nothing but popularity.
+    Embeddings start wider than Xavier's .03: an item's embedding is its output too, so repeats are favoured at once.
     """
 
     def _xavier_normal_init(self) -> None:
