@@ -55,6 +55,15 @@ class Average:
         dict_list_map_inplace(exchange, state)
         return state
 
+    def learned(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Of Megatron's description of the model's weights those that are learned."""
+        weights = {weight.data_ptr() for weight in self._learned}
+        return {
+            name: each
+            for name, each in state.items()
+            if not isinstance(getattr(each, "data", None), Tensor) or each.data.data_ptr() in weights
+        }
+
     def load(self, state: dict[str, Any]) -> None:
         """The inverse of `sharded`, whose tensors were filled."""
         names = {id(parameter): name for name, parameter in self._model.named_parameters()}

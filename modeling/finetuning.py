@@ -167,10 +167,10 @@ class FineTuning:
     def sharded_state(self, is_loading: bool = False) -> dict[str, Any]:
         """All that a later run in any layout needs to go on as if nothing had happened, as Megatron describes it.
 
-        "model" is what answers, the mean of the weights; "learner" is what goes on learning.
+        "model" is what answers, the mean of the weights; "learner" the weights that go on learning.
         """
         allocate_moments(self._optimizer)
-        learner = self.model.sharded_state_dict(prefix=LEARNER, metadata=dict(NAMED))
+        learner = self._average.learned(self.model.sharded_state_dict(prefix=LEARNER, metadata=dict(NAMED)))
         optimizer = self._optimizer.sharded_state_dict(learner, is_loading=is_loading, metadata=dict(NAMED))
         model = self._average.sharded(self.model.sharded_state_dict(metadata=dict(NAMED)))
         rates = {**self._rates.state_dict(), "steps": self._steps}
@@ -179,7 +179,7 @@ class FineTuning:
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `sharded_state`, whose tensors were filled."""
         learner = {name.removeprefix(LEARNER): weight for name, weight in state["learner"].items()}
-        self.model.load_state_dict(learner, strict=False)
+        self.model.load_state_dict({**state["model"], **learner}, strict=False)
         self._average.load(state["model"])
         load_optimizer(self._optimizer, state["optimizer"])
         self._steps = state["rates"].pop("steps")
