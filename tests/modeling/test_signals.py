@@ -20,9 +20,9 @@ from modeling.parallel import initialize
 from modeling.settings import ModelSettings
 
 NAMES = ["lemons", "sugar", "coffee", "butter", "onions", "cheese", "salmon", "olives", "honey", "yeast"]
-WEEKS = 8
+WEEKS = 6
 END = WEEKS * WEEK
-STEPS = 90
+STEPS = 140
 Signal = Callable[[np.random.Generator, int, int], tuple[list[Browsing], list[Review]]]
 
 
