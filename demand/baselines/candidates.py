@@ -55,7 +55,11 @@ class Sales:
         items = np.concatenate([each.items for each in ordered])
         times = np.concatenate([each.times for each in ordered])
         shape = (len(ordered), size)
-        return [cls._of(rows[past], items[past], moment - times[past], shape) for moment in moments for past in [times < moment]]
+        return [
+            cls._of(rows[past], items[past], moment - times[past], shape)
+            for moment in moments
+            for past in [times < moment]
+        ]
 
     @classmethod
     def _of(cls, rows: np.ndarray, items: np.ndarray, ages: np.ndarray, shape: tuple[int, int]) -> "Sales":
@@ -102,7 +106,7 @@ def candidates(record: Record, moments: np.ndarray, days: int, sales: Sequence[S
         moments: (Q,) microseconds; nothing from a moment on is seen.
         days: asked about, NEXT_ORDER for the next order.
     """
-    found = habits(record, moments, np.full(len(moments), days))
+    found = habits(record, moments, np.full(len(moments), days))  # of all moments at once: it is far quicker so
     ends = np.searchsorted(found.query_P, np.arange(len(moments) + 1))
     split = len(OF_ITEMS), len(OF_ITEMS) + len(OF_CUSTOMERS)
     for query, sold in enumerate(sales):

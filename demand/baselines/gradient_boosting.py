@@ -1,7 +1,7 @@
 """Gradient boosting on hand-made features, by the package `lightgbm` (an extra: demandcast[baselines]).
 
-What wins purchase prediction in practice: boosted trees (Ke et al., NIPS 2017) read everything that our model reads of a
-customer as numbers. They learn from weekly questions before the cutoff, whose answers lie before it too.
+What wins purchase prediction in practice: boosted trees (Ke et al., NIPS 2017) read, as numbers, everything that our
+model reads of a customer. They learn from weekly questions before the cutoff, whose answers lie before it too.
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from demand.baselines.candidates import FEATURES, Candidates, Sales, bought, candidates
+from demand.baselines.candidates import POPULAR, SMALLEST, Candidates, Sales, bought, candidates
 from demand.baselines.popularity import personal_top
 from demand.baselines.problem import Problem
-from demand.moments import WEEK, DAY
+from demand.moments import DAY, WEEK
 from demand.prompts import NEXT_ORDER
 from demand.record import Record
 
 WEEKS = 8
 """Earlier questions of each customer."""
 ROWS = 3_000_000
-"""About as many candidates are learned from: more take memory and minutes, and teach little."""
+"""About as many candidates are learned from at most; of more, those that were not bought are thinned."""
+BLOCK = 256
+"""Customers answered at a time."""
 SEED = 7
 PARAMETERS = {
     "objective": "binary",
@@ -57,6 +59,11 @@ class Lessons:
     kept: float
     rest: float
 
+    def chances(self, predicted: np.ndarray) -> np.ndarray:
+        """What trees predict, as chances: where the others are thinned, odds are too high (He et al., ADKDD 2014)."""
+        chances: np.ndarray = self.kept * predicted / (1 - predicted + self.kept * predicted)
+        return chances
+
 
 def _chances(problem: Problem, days: int, settings: dict[str, Any]) -> np.ndarray:
     """Candidates by the trees, everything else below the customer's last candidate in the order of sales."""
@@ -64,17 +71,16 @@ def _chances(problem: Problem, days: int, settings: dict[str, Any]) -> np.ndarra
     if lessons is None:
         return _unlearned(problem)
     trees = _fit(lessons, **settings)
-    sold = problem.once("sales", lambda: Sales.before([problem.questions.cutoff], _records(problem), len(problem.catalogue)))[0]
-    asked: list[Candidates] = problem.once(("asked", days, problem.asked), lambda: _asked(problem, days, sold))
+    sold, asked = problem.once(("asked", days, problem.asked), lambda: _asked(problem, days))
     chances = np.empty((problem.asked, len(problem.catalogue)), dtype=np.float32)
-    predicted = trees.predict(np.concatenate([each.features for each in asked]))
-    # of the candidates not bought only a share was seen: odds are so many times too high (He et al., ADKDD 2014)
-    predicted = lessons.kept * predicted / (1 - predicted + lessons.kept * predicted)
-    ends = np.cumsum([len(each.items) for each in asked])
-    for row, (each, chance) in enumerate(zip(asked, np.split(predicted, ends[:-1]), strict=True)):
-        rest = lessons.rest * each.expected * sold.shares
-        chances[row] = rest / (1 + rest / chance.min())  # about as it is where small, and always below
-        chances[row, each.items] = chance
+    for start in range(0, problem.asked, BLOCK):
+        block = asked[start : start + BLOCK]
+        predicted = lessons.chances(trees.predict(np.concatenate([each.features for each in block])))
+        ends = np.cumsum([len(each.items) for each in block])
+        for row, (each, chance) in enumerate(zip(block, np.split(predicted, ends[:-1]), strict=True), start):
+            rest = lessons.rest * each.expected * sold.shares
+            chances[row] = rest / (1 + rest / chance.min())  # below the candidates, and hardly changed where far below
+            chances[row, each.items] = chance
     return chances
 
 
@@ -88,13 +94,14 @@ def _records(problem: Problem) -> list[Record]:
     return problem.once("records", lambda: [Record.of(each, problem.catalogue) for each in problem.questions.everyone])
 
 
-def _asked(problem: Problem, days: int, sold: Sales) -> list[Candidates]:
-    moments = np.array([problem.questions.cutoff])
-    return [next(candidates(each, moments, days, [sold])) for each in _records(problem)[: problem.asked]]
+def _asked(problem: Problem, days: int) -> tuple[Sales, list[Candidates]]:
+    moments, records = np.array([problem.questions.cutoff]), _records(problem)
+    sold = Sales.before(moments.tolist(), records, len(problem.catalogue))
+    return sold[0], [next(candidates(each, moments, days, sold)) for each in records[: problem.asked]]
 
 
 def _lessons(problem: Problem, days: int) -> Lessons | None:
-    """What is asked weekly, the last time so that the answer is known at the cutoff; None where nothing can be learned."""
+    """Weekly questions, the last so that its answer is known at the cutoff; None where nobody bought a candidate."""
     from lightgbm import Dataset
 
     window = problem.questions.horizon_days
@@ -102,29 +109,32 @@ def _lessons(problem: Problem, days: int) -> Lessons | None:
     moments = last - WEEK * np.arange(WEEKS)
     records = _records(problem)
     sales = Sales.before(moments.tolist(), records, len(problem.catalogue))
-    most = sum(len(np.unique(each.items)) + 100 for each in records) * WEEKS
+    most = sum(WEEKS * (len(np.unique(each.items)) + POPULAR) for each in records)
     kept = min(1.0, ROWS / max(most, 1))
     random = np.random.default_rng(SEED)
-    features, labels, missed, tried = [], [], 0, 0.0
+    features, labels = [], []
+    missed, tried = 0, SMALLEST
     for record in records:
-        truths = [bought(record, moment, days, window) for moment in moments]
-        asked = [place for place, truth in enumerate(truths) if truth is not None]
-        if not asked:
-            continue
-        for place, each in zip(asked, candidates(record, moments[asked], days, [sales[place] for place in asked])):
+        truths = {
+            place: truth
+            for place, moment in enumerate(moments.tolist())
+            if (truth := bought(record, moment, days, window)) is not None
+        }
+        asked = list(truths)
+        found = candidates(record, moments[asked], days, [sales[place] for place in asked])
+        for place, each in zip(asked, found, strict=True):
             label = np.isin(each.items, truths[place])
             chosen = label | (random.random(len(label)) < kept)
             features.append(each.features[chosen])
             labels.append(label[chosen])
-            missed += len(truths[place]) - label.sum()
-            tried += each.expected * (1 - sales[place].shares[each.items].sum())
+            missed += len(truths[place]) - int(label.sum())
+            tried += each.expected * float(1 - sales[place].shares[each.items].sum())
     if not any(each.any() for each in labels):
         return None
-    label = np.concatenate(labels)
     table = np.concatenate(features)
-    features.clear()
-    data = Dataset(table, label, feature_name=[f"f{i}" for i in range(len(FEATURES))], params=PARAMETERS).construct()
-    return Lessons(data, kept, missed / max(tried, 1e-9))
+    features.clear()  # the table is all that is needed, and the largest thing here
+    data = Dataset(table, np.concatenate(labels), params=PARAMETERS).construct()
+    return Lessons(data, kept, missed / tried)
 
 
 def _fit(lessons: Lessons, rounds: int, leaves: int, learning_rate: float) -> Any:
