@@ -22,10 +22,10 @@ POPULAR = 100
 LATELY = 28
 """Days."""
 SMALLEST = 0.01
-"""Sales of an item that nobody bought."""
+"""Added to sales, so that every item has some."""
 OF_SALES = (
-    "orders with it, of everyone",
-    "of these in the last 28 days",
+    "share of everything sold",
+    "share of everything sold in the last 28 days",
     "the last 28 days against its average",
     "orders with it of a buyer",
     "share of buyers who bought it again",
@@ -72,8 +72,12 @@ class Sales:
         lately = np.bincount(items[days <= LATELY], minlength=size)
         usually = orders * LATELY / max(days.max(initial=0), LATELY)
         features = [
-            np.log1p(orders), np.log1p(lately), np.log((lately + 1) / (usually + 1)), orders / buyers, returned / buyers
-        ]  # fmt: skip
+            _log_share(orders),  # not the count, which grows with time: a moment would look like none before it
+            _log_share(lately),
+            np.log((lately + 1) / (usually + 1)),
+            orders / buyers,
+            returned / buyers,
+        ]
         weights = np.bincount(items, np.exp2(-days / LATELY), size) + SMALLEST
         best = np.argsort(-weights, kind="stable")
         return cls(np.stack(features, axis=1).astype(np.float32), weights / weights.sum(), best)
@@ -82,6 +86,11 @@ class Sales:
         """The POPULAR best sold items that are not among those met."""
         best = self.best[: POPULAR + len(met)]
         return best[~np.isin(best, met)][:POPULAR]
+
+
+def _log_share(counts: np.ndarray) -> np.ndarray:
+    logarithm: np.ndarray = np.log((counts + 1) / (counts.sum() + len(counts)))
+    return logarithm
 
 
 @dataclass(frozen=True)
