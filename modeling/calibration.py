@@ -4,8 +4,8 @@ Of a Poisson process with the rate r, the chance is 1 - exp(-r): Platt scaling (
 
     chance = 1 - exp(-exp(slope * log r + bend * max(log r - log BEND, 0) + level + span * log days))
 
-Without a bend, what is seldom bought, which is nearly everything, would decide what is said of the few likely items that
-are shown. It never changes the order of items.
+Without a bend, what is seldom bought, which is nearly everything, would decide what is said of the few likely items
+that are shown. It never changes the order of items.
 """
 
 from collections.abc import Sequence
