@@ -8,7 +8,7 @@ from rich.console import Console
 
 from demand.dataset import Dataset
 from demand.errors import DataError
-from demand.moments import moment
+from demand.protocols import protocol as by_name
 from modeling.checkpoint import load_checkpoint
 from modeling.registry import CHALLENGER, ModelVersion, Registry
 from ray_app.bases import registered_base
@@ -16,30 +16,38 @@ from ray_app.cluster import connect
 from ray_app.home import Home
 from training.completion import finish
 from training.progress import ProgressBar
-from training.run import Plan, best, default_cutoff, fit, prepare
+from training.run import Plan, best, fit, prepare
 from training.settings import Settings
 from tuning.live import LiveTable
 from tuning.sweep import FORMAT, RATE, SweepPlan, Trial, run_sweep
 
-RANKING_METRICS = ("ndcg@10", "ndcg@20", "recall@10", "recall@20", "hit@10")
+RANKING_METRICS = ("precision@10", "ndcg@10", "ndcg@20", "recall@10", "recall@20", "hit@10")
 
 
 def make_plan(
-    data: Path, settings: Settings, cutoff: str | None, customers: int | None, workers: int, home: Home
+    data: Path,
+    settings: Settings,
+    cutoff: str | None,
+    customers: int | None,
+    workers: int,
+    home: Home,
+    protocol: str = "cutoff",
 ) -> Plan:
     """A plan on a dataset folder; without a cutoff the dataset's default one.
 
     Raises:
         DataError: the folder is no dataset, or the cutoff no date.
+        SettingsError: there is no such protocol, or it has no cutoff.
         ModelNotFoundError, CheckpointError: the base model is not there, or damaged.
     """
-    dataset = Dataset.open(data)
-    when = moment(cutoff) if cutoff else default_cutoff(dataset)
+    chosen = by_name(protocol, Dataset.open(data), cutoff)
     base = None
     if settings.base:
         base = registered_base(settings.base, home)
         settings = settings.model_copy(update={"model": load_checkpoint(base).settings})
-    return Plan(data=data.resolve(), settings=settings, base=base, cutoff=when, customers=customers, workers=workers)
+    return Plan(
+        data=data.resolve(), settings=settings, base=base, protocol=chosen, customers=customers, workers=workers
+    )
 
 
 def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
