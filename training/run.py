@@ -1,6 +1,6 @@
 """A training run: data prepared, workers trained, the best checkpoint found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from demand.dataset import Dataset
 from demand.errors import DataError, DemandError, TrainingError
 from demand.prompts import Renderer, profile_text
-from demand.protocols import VALIDATION, AnyProtocol, Stage
+from demand.protocols import TEST, VALIDATION, AnyProtocol, Stage
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import load_checkpoint
 from training.examples import Examples, training_packs, validation_packs
@@ -102,8 +102,7 @@ def prepare(plan: Plan) -> Prepared:
     steps = packs.count() // training.microbatches
     if not steps or not validation.count():
         raise DataError(
-            f"{plan.data}: too few orders to train before {plan.protocol.described()['trained_before']}, "
-            "or to validate then"
+            f"{plan.data}: too few orders to train before {plan.protocol.boundary(plan.until)}, or to validate then"
         )
     job = Job(plan.settings, vocabulary.to_json(), catalogue.table, steps, plan.protocol, base=plan.base)
     return Prepared(plan, job, packs, validation)
@@ -195,3 +194,17 @@ def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:
     """The folder and the metrics of the checkpoint with the best validation metric."""
     checkpoint, metrics = max(result.best_checkpoints or [], key=lambda each: each[1][VALIDATION_METRIC])
     return Path(checkpoint.path), metrics
+
+
+def refitted(plan: Plan, metrics: Mapping[str, Any]) -> Plan:
+    """The plan once everything was chosen: it learns from all that lies before the test, for as many whole epochs as
+    the best checkpoint's metrics count."""
+    settings = plan.settings.with_values({"training.epochs": max(round(metrics["epoch"]), 1)})
+    return plan.model_copy(update={"settings": settings, "until": TEST})
+
+
+def last(result: ray.train.Result) -> Path:
+    """The folder of the last checkpoint."""
+    if result.checkpoint is None:
+        raise TrainingError("the run ended without a checkpoint")
+    return Path(result.checkpoint.path)

@@ -62,5 +62,5 @@ class Cutoff(Protocol):
     def horizon_days(self, stage: Stage) -> int:
         return VALIDATION_DAYS if stage == VALIDATION else self.days
 
-    def described(self) -> dict[str, str]:
-        return {"trained_before": iso(self.moment(VALIDATION)), "validated_before": iso(self.cutoff)}
+    def boundary(self, stage: Stage) -> str:
+        return iso(self.moment(stage))

@@ -77,5 +77,5 @@ class Protocol(BaseModel, ABC):
         return customer_metrics(ranked, truths)
 
     @abstractmethod
-    def described(self) -> dict[str, str]:
-        """What was seen in training and in validation, in words that a model's card keeps."""
+    def boundary(self, stage: Stage) -> str:
+        """The moments of a stage in words, for a model's card and for messages."""

@@ -81,11 +81,8 @@ class Taiw(Protocol):
     def measure(self, ranked: np.ndarray, truths: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
         return long_ideal_metrics(ranked, truths)
 
-    def described(self) -> dict[str, str]:
-        return {
-            "trained_before": "each customer's last order but one",
-            "validated_before": "each customer's last order",
-        }
+    def boundary(self, stage: Stage) -> str:
+        return "each customer's last order but one" if stage == VALIDATION else "each customer's last order"
 
 
 def _ago(stage: Stage) -> int:
