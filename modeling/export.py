@@ -1,7 +1,7 @@
 """Export: a folder that Hugging Face transformers loads.
 
 Every family of modeling.families goes out as it came in; a model from scratch is a GPT-NeoX without parallel residuals.
-What transformers has no place for (copying, item biases, calibration) lies beside, in demand_head.safetensors and
+What transformers has no place for (habits, item biases, calibration) lies beside, in demand_head.safetensors and
 calibration.json.
 """
 

@@ -15,7 +15,7 @@ class LayoutSettings(BaseModel):
     """How the workers of a run share the work. What tensor x pipeline x context leave of them are data-parallel copies.
 
     Attributes:
-        tensor: processes that share each layer's matrices, the vocabulary and the copy head.
+        tensor: processes that share each layer's matrices, the vocabulary and the head's scores.
         pipeline: processes that hold some of the layers each.
         context: processes that share each sequence.
         sequence_parallel: whether what tensor parallelism repeats (norms, dropout) is split along the tokens.

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from demand.baselines import BASELINES
+from ray_app.chain import BASELINES
 
 
 def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
 
     first, second = results
     assert set(first["seconds"]) == {"import", "tune", "train", "evaluate", "serve"}
-    assert set(first["evaluation"]["next_order"]) == {"model", *BASELINES}
+    assert set(first["evaluation"]["next_order"]) == {"model", *BASELINES.split(",")}
     assert abs(first["evaluation"]["next_order"]["tifu-knn"]["ndcg@10"] - 0.3070) < 0.005
     assert abs(first["evaluation"]["next_order"]["tifu-knn"]["recall@20"] - 0.3341) < 0.005
     assert len(first["answer"]["demands"]) == 10
