@@ -187,15 +187,16 @@ def test_a_calendar_starts_without_a_say_and_learns_what_sells_on_a_day(
     model = DemandModel(shape, len(vocabulary), len(catalogue))
     initialize_from_catalogue(model, vocabulary, catalogue)
     offers = {day: day // 10 for day in (100, 120, 140)}  # what everyone buys on that day
-    orders = tuple(Order(day * DAY, (catalogue.item_ids[item],), (1,), (1,)) for day, item in offers.items())
-    (prompt,) = renderer.training_prompts(Customer("c", orders), 150 * DAY, np.random.default_rng(1), at_orders=True)
-    tuning = FineTuning(model, Schedule(3e-3, warmup_steps=0, total_steps=200, weight_decay=0.0, clip=1.0))
+    buyers = [Customer("c", (Order(day * DAY, (catalogue.item_ids[offers[day]],), (1,), (1,)),)) for day in offers]
+    rng = np.random.default_rng(1)
+    prompts = [each for buyer in buyers for each in renderer.training_prompts(buyer, 150 * DAY, rng, at_orders=True)]
+    tuning = FineTuning(model, Schedule(3e-3, warmup_steps=0, total_steps=60, weight_decay=0.0, clip=1.0))
     strangers = Batch.from_prompts([renderer.prompt(Customer("d"), day * DAY) for day in offers])
 
     model.eval()
     untrained = model(strangers)[:, 1:]
-    for step in range(200):
-        tuning.step([pack([prompt])], [step])
+    for step in range(60):
+        tuning.step([pack(prompts)], [step])
     model.eval()
     trained = model(strangers)[:, 1:]
 
