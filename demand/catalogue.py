@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 from demand.dataset import Dataset
 from demand.tables import TABLES
 
+PURCHASES = ["customer_id", "ts", "order_id", "item_id", "quantity", "amount"]
+"""Columns of the order lines that sales figures come from."""
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -27,7 +30,11 @@ class Catalogue:
     def from_dataset(cls, dataset: Dataset, before: int) -> "Catalogue":
         """All items of a dataset, with sales figures from the orders before a moment."""
         past = [("ts", "<", pa.scalar(before, TABLES["orders"].field("ts").type))]
-        lines = dataset.table("orders", ["customer_id", "order_id", "item_id", "quantity", "amount"], past)
+        return cls.of(dataset.table("items"), dataset.table("orders", PURCHASES, past))
+
+    @classmethod
+    def of(cls, items: pa.Table, lines: pa.Table) -> "Catalogue":
+        """Items, with sales figures from order lines, PURCHASES."""
         purchases = lines.group_by(["customer_id", "order_id", "item_id"]).aggregate(
             [("quantity", "sum"), ("amount", "sum")]
         )
@@ -35,7 +42,7 @@ class Catalogue:
             [("quantity_sum", "count"), ("quantity_sum", "mean"), ("amount_sum", "mean")]
         )
         overall = [pc.mean(purchases[name]).as_py() or 0.0 for name in ("quantity_sum", "amount_sum")]
-        joined = dataset.table("items").join(sold, "item_id").sort_by("item_id")
+        joined = items.join(sold, "item_id").sort_by("item_id")
         columns = {name: joined[name] for name in TABLES["items"].names}
         columns["orders"] = pc.fill_null(joined["quantity_sum_count"], 0)
         columns["mean_quantity"] = pc.fill_null(joined["quantity_sum_mean"], overall[0])

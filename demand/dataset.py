@@ -1,13 +1,15 @@
 """Reading a dataset folder: its tables, and its customers as the prompts see them."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from operator import and_
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from demand.customer import Browsing, Customer, Order, Review, merge_lines
@@ -19,10 +21,17 @@ Event = TypeVar("Event", Browsing, Review)
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset folder that was found to be whole. Open one with `Dataset.open`."""
+    """A dataset folder that was found to be whole, or a part of it. Open one with `Dataset.open`.
+
+    Attributes:
+        only: by column, the values that are left of it (customer_id, item_id); by default all.
+        whole_days: all orders of a customer's day are one, at the day's start (UTC).
+    """
 
     folder: Path
     manifest: dict[str, Any]
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    whole_days: bool = False
 
     @classmethod
     def open(cls, folder: Path | str) -> "Dataset":
@@ -55,8 +64,20 @@ class Dataset:
         return str(self.manifest["content_hash"])
 
     def table(self, name: str, columns: list[str] | None = None, filters: Any = None) -> pa.Table:
-        """One table, or the columns and rows of it that `filters` (pyarrow.parquet.read_table) lets through."""
-        return pq.read_table(self.folder / f"{name}.parquet", columns=columns, filters=filters)
+        """One table, or the columns and rows of it that `filters` (pyarrow.parquet.read_table) lets through.
+
+        Filters see moments as they are in the file, also where days are whole.
+        """
+        conditions = [
+            pc.field(column).isin(list(values)) | pc.field(column).is_null()
+            for column, values in self.only.items()
+            if column in TABLES[name].names
+        ]
+        if filters:
+            conditions.append(pq.filters_to_expression(filters))
+        chosen = reduce(and_, conditions) if conditions else None
+        table = pq.read_table(self.folder / f"{name}.parquet", columns=columns, filters=chosen)
+        return _by_day(table) if self.whole_days and name == "orders" else table
 
     @cached_property
     def customer_ids(self) -> list[str]:
@@ -101,9 +122,20 @@ def _check_table(file: Path, schema: pa.Schema) -> None:
         found = pq.read_schema(file)
     except (pa.ArrowException, OSError):
         raise DataError(f"{file} is not a readable Parquet file: import the data again") from None
-    for field in schema:
-        if field.name not in found.names or found.field(field.name).type != field.type:
-            raise DataError(f"{file}: column '{field.name}' of type {field.type} is missing: import the data again")
+    for column in schema:
+        if column.name not in found.names or found.field(column.name).type != column.type:
+            raise DataError(f"{file}: column '{column.name}' of type {column.type} is missing: import the data again")
+
+
+def _by_day(orders: pa.Table) -> pa.Table:
+    """Order lines with their day as moment and as order; rows sorted by customer and moment stay so."""
+    if "ts" in orders.column_names:
+        days = pc.floor_temporal(orders["ts"], unit="day")
+        orders = orders.set_column(orders.column_names.index("ts"), "ts", days)
+        if "order_id" in orders.column_names:
+            names = pc.strftime(days, "%Y-%m-%d")
+            orders = orders.set_column(orders.column_names.index("order_id"), "order_id", names)
+    return orders
 
 
 def _orders(table: pa.Table) -> dict[str, list[Order]]:

@@ -59,6 +59,22 @@ def customer_metrics(
     return metrics
 
 
+def long_ideal_metrics(ranked: np.ndarray, truths: Sequence[np.ndarray], k: int = 10) -> dict[str, np.ndarray]:
+    """precision@k, recall@k and ndcg@k of each row, (R,) each, as next-basket papers count them.
+
+    The ideal of ndcg@k has as many hits as items were bought, more than k where more than k were: no ranking of k items
+    then reaches 1. Otherwise as `customer_metrics`.
+    """
+    hits = hits_of(ranked, truths)[:, :k]
+    bought = np.array([len(truth) for truth in truths])
+    discounts = 1 / np.log2(np.arange(2, max(bought.max(initial=0), k) + 2))
+    return {
+        f"precision@{k}": hits.sum(1) / k,
+        f"recall@{k}": hits.sum(1) / bought,
+        f"ndcg@{k}": hits @ discounts[: hits.shape[1]] / np.cumsum(discounts)[bought - 1],
+    }
+
+
 def ranking_metrics(ranked: np.ndarray, truths: Sequence[np.ndarray], ks: Sequence[int] = (10, 20)) -> dict[str, float]:
     """The means of `customer_metrics` over rows."""
     return {name: float(values.mean()) for name, values in customer_metrics(ranked, truths, ks).items()}

@@ -110,15 +110,18 @@ class Renderer:
             first -= 1
         return self._write(customer, Record.of(customer, self.catalogue), events, first, [(as_of, question, _NOTHING)])
 
-    def training_prompts(self, customer: Customer, end: int, rng: np.random.Generator) -> Iterator[Prompt]:
+    def training_prompts(
+        self, customer: Customer, end: int, rng: np.random.Generator, at_orders: bool = False
+    ) -> Iterator[Prompt]:
         """Prompts that ask about a customer week by week, as far as the answer lies before `end`.
 
         A history too long for one prompt is cut into several, at another place each time (`rng`). In every week a
         question is asked at a random moment, as it will be in use, where nobody knows when the next order comes; and
-        one before the first order.
+        one before the first order. `at_orders` asks for each order at its own moment instead, and for nothing else:
+        as in use where that moment is known.
         """
         known = customer.before(end)
-        questions = self._training_questions(known, end, rng)
+        questions = self._training_questions(known, end, None if at_orders else rng)
         record = Record.of(known, self.catalogue)
         events = self._events(known)
         sizes = [self._size(event) for event in events]
@@ -139,16 +142,13 @@ class Renderer:
                 yield self._write(customer, record, events[:last], first, asked)
             first, room = last, capacity
 
-    def _training_questions(self, customer: Customer, end: int, rng: np.random.Generator) -> list["_Question"]:
+    def _training_questions(self, customer: Customer, end: int, rng: np.random.Generator | None) -> list["_Question"]:
+        """Week by week, or with no `rng` at each order."""
         if not customer.orders:
             return []
         times = np.array([order.ts for order in customer.orders], dtype=np.int64)
         baskets = [self._indices(order) for order in customer.orders]
-        weeks = np.arange(times[0] - WEEK, end, WEEK)
-        moments = np.minimum(weeks + 1 + (rng.random(len(weeks)) * WEEK).astype(np.int64), end)
-        moments[0] = min(moments[0], times[0])
-        days = np.exp(rng.uniform(0, np.log(LONGEST_HORIZON), len(weeks))).astype(int)
-        days[(rng.random(len(weeks)) >= HORIZON_SHARE) | (moments + days * DAY > end)] = NEXT_ORDER
+        moments, days = _weekly(times[0], end, rng) if rng else (times, np.full(len(times), NEXT_ORDER))
         questions: list[_Question] = []
         for moment, horizon in zip(moments.tolist(), days.tolist(), strict=True):
             first = int(np.searchsorted(times, moment))
@@ -251,6 +251,16 @@ class Renderer:
 
 _Question = tuple[int, int, np.ndarray]  # moment, NEXT_ORDER or days, items really bought
 _NOTHING = np.zeros(0, dtype=np.int64)
+
+
+def _weekly(first: int, end: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A moment in each week from before the first order to the end, and what is asked then: days, or NEXT_ORDER."""
+    weeks = np.arange(first - WEEK, end, WEEK)
+    moments = np.minimum(weeks + 1 + (rng.random(len(weeks)) * WEEK).astype(np.int64), end)
+    moments[0] = min(moments[0], first)
+    days = np.exp(rng.uniform(0, np.log(LONGEST_HORIZON), len(weeks))).astype(int)
+    days[(rng.random(len(weeks)) >= HORIZON_SHARE) | (moments + days * DAY > end)] = NEXT_ORDER
+    return moments, days
 
 
 def profile_text(customer: Customer) -> str:

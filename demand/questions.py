@@ -1,7 +1,7 @@
-"""The evaluation protocol: which customers are asked about, with what history, and what they then really bought."""
+"""Questions about customers: who is asked about, with what history, and what they then really bought."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from demand.moments import DAY
 
 MINIMUM_ORDERS = 3
 NEXT, HORIZON = PARTS = ("next_order", "horizon")
-"""The two questions of every evaluation: what the next order holds, and what all orders in the horizon hold."""
+"""The questions of an evaluation: what the next order holds, and what all orders in the horizon hold."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,38 @@ class Basket:
 
 
 @dataclass(frozen=True)
-class Questions:
-    """Customers with at least three orders before the cutoff and one within the horizon after it.
+class Case:
+    """A customer at the moment of a question.
 
     Attributes:
-        customers: histories that end before the cutoff.
-        next_baskets: what each customer's first order from the cutoff on held.
+        past: all that was known at the moment.
+        moment: when the question is asked.
+        future: the orders from then on, as far as the question's window reaches.
+    """
+
+    past: Customer
+    moment: int
+    future: tuple[Order, ...]
+
+    @classmethod
+    def at(cls, customer: Customer, moment: int, end: int) -> "Case":
+        """A whole customer, cut at a moment; orders from `end` on are left out."""
+        return cls(customer.before(moment), moment, tuple(each for each in customer.orders if moment <= each.ts < end))
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Customers who are asked about, with enough orders before and one after.
+
+    Attributes:
+        cutoff: the moment of the questions; where each customer is asked at a moment of its own, the latest of these.
+        horizon_days: length of the horizon; 0 where only the next order is asked about, each at its own moment.
+        customers: histories that end before the customer's moment.
+        next_baskets: what each customer's first order from then on held.
         horizon_baskets: what all of each customer's orders in the horizon held.
         others: histories of every customer who is not asked about, for methods that learn from neighbours.
         other_baskets: what the others bought in the horizon, mostly nothing.
+        moments: when each customer is asked.
     """
 
     cutoff: int
@@ -65,10 +88,16 @@ class Questions:
     horizon_baskets: list[Basket]
     others: list[Customer]
     other_baskets: list[Basket] = field(default_factory=list)
+    moments: list[int] = field(default_factory=list)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Those of PARTS that are asked."""
+        return PARTS if self.horizon_days else (NEXT,)
 
     @property
     def next_order(self) -> list[np.ndarray]:
-        """For each customer the item indices of the first order from the cutoff on."""
+        """For each customer the item indices of the first order from its moment on."""
         return [basket.items for basket in self.next_baskets]
 
     @property
@@ -85,23 +114,42 @@ class Questions:
         """Every history: customers asked about first, then the others."""
         return self.customers + self.others
 
+    def earlier(self, catalogue: Catalogue) -> "Questions":
+        """What these histories allow to be asked before, for methods that learn or choose by questions and answers: a
+        horizon's days earlier, or about the last order of each history."""
+        if self.horizon_days:
+            return ask(self.everyone, catalogue, self.cutoff - self.horizon_days * DAY, self.horizon_days)
+        return pose(last_orders(self.everyone, 1), catalogue, 0, fewest=1)
+
 
 def ask(customers: Iterable[Customer], catalogue: Catalogue, cutoff: int, horizon_days: int) -> Questions:
-    """Splits customers at the cutoff. Items that the catalogue lacks count in no truth."""
+    """Splits customers at the cutoff and asks those with three orders before. Items that the catalogue lacks count in
+    no truth."""
     end = cutoff + horizon_days * DAY
-    questions = Questions(cutoff, horizon_days, [], [], [], [])
+    return pose((Case.at(each, cutoff, end) for each in customers), catalogue, horizon_days, MINIMUM_ORDERS)
+
+
+def last_orders(customers: Iterable[Customer], ago: int) -> Iterator[Case]:
+    """Each customer at the moment of an order, with that order as its future: 1 for the last, 2 for the one before."""
     for customer in customers:
-        past = customer.before(cutoff)
-        future = [
-            order
-            for order in customer.orders
-            if cutoff <= order.ts < end and any(item in catalogue.index for item in order.items)
-        ]
-        if len(past.orders) >= MINIMUM_ORDERS and future:
-            questions.customers.append(past)
+        if len(customer.orders) >= ago:
+            order = customer.orders[-ago]
+            yield Case.at(customer, order.ts, order.ts + 1)
+
+
+def pose(cases: Iterable[Case], catalogue: Catalogue, horizon_days: int, fewest: int) -> Questions:
+    """Asks customers with so many orders in their past and, in their future, one with an item of the catalogue."""
+    questions = Questions(0, horizon_days, [], [], [], [])
+    cutoff = 0
+    for case in cases:
+        cutoff = max(cutoff, case.moment)
+        future = [order for order in case.future if any(item in catalogue.index for item in order.items)]
+        if len(case.past.orders) >= fewest and future:
+            questions.customers.append(case.past)
+            questions.moments.append(case.moment)
             questions.next_baskets.append(Basket.of(future[:1], catalogue))
             questions.horizon_baskets.append(Basket.of(future, catalogue))
-        elif past.orders:
-            questions.others.append(past)
+        elif case.past.orders:
+            questions.others.append(case.past)
             questions.other_baskets.append(Basket.of(future, catalogue))
-    return questions
+    return replace(questions, cutoff=cutoff)

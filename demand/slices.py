@@ -9,7 +9,7 @@ from demand.catalogue import Catalogue
 from demand.customer import Customer
 from demand.questions import Basket, Questions
 
-HISTORIES = {"3-9 orders": (3, 9), "10-49 orders": (10, 49), "50+ orders": (50, float("inf"))}
+HISTORIES = {"1-2 orders": (1, 2), "3-9 orders": (3, 9), "10-49 orders": (10, 49), "50+ orders": (50, float("inf"))}
 """Slices by the number of orders before the cutoff: name to the fewest and the most."""
 
 

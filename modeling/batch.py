@@ -25,6 +25,7 @@ class Batch:
         places_T: each token's place within its own prompt.
         lengths, starts_S1: of each prompt; where each starts, and T at the end.
         queries_R: positions of the queries.
+        moments_R: microseconds when each query is asked.
         horizons_R: days that each query asks about; 0 for the next order.
         customer_RC, met_query_P, met_item_P, met_count_P, habits_PF: as in demand.habits.Habits.
         targets_Y, target_query_Y: the items really bought, and the query that each of them answers.
@@ -35,6 +36,7 @@ class Batch:
     lengths: tuple[int, ...]
     starts_S1: Tensor
     queries_R: Tensor
+    moments_R: Tensor
     horizons_R: Tensor
     customer_RC: Tensor
     met_query_P: Tensor
@@ -62,6 +64,7 @@ class Batch:
             lengths=tuple(lengths.tolist()),
             starts_S1=_tensor(starts, torch.int32),
             queries_R=_tensor(arrays["queries"], torch.long),
+            moments_R=_tensor(arrays["moments"], torch.long),
             horizons_R=_tensor(arrays["horizons"], torch.float32),
             customer_RC=_tensor(met.customer_QC, torch.float32),
             met_query_P=_tensor(met.query_P, torch.long),

@@ -37,7 +37,11 @@ def export_hf(checkpoint: Checkpoint, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     _tokenizer(checkpoint).save_pretrained(out)
-    head = {name: tensor.contiguous() for name, tensor in checkpoint.weights.items() if name.startswith("head.")}
+    head = {
+        name: tensor.contiguous()
+        for name, tensor in checkpoint.weights.items()
+        if name.startswith(("head.", "calendar."))
+    }
     save_file(head, out / "demand_head.safetensors")
     (out / "calibration.json").write_text(checkpoint.calibration.model_dump_json(indent=2))
 

@@ -95,13 +95,13 @@ class LoraRowParallelLinear(RowParallelLinear):
 
 
 def freeze(model: nn.Module, words: nn.Parameter | None, first_row: int, first_new: int) -> None:
-    """Leaves to learn what LoRA learns: its factors, the head, and the embeddings from row `first_new` on.
+    """Leaves to learn what LoRA learns: its factors, head, calendar, and the embeddings from row `first_new` on.
 
     Args:
         words: the embeddings that this process holds, from row `first_row` on, if it holds any.
     """
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = name.endswith((A, B)) or name.startswith("head.") or parameter is words
+        parameter.requires_grad = name.endswith((A, B)) or name.startswith(("head.", "calendar.")) or parameter is words
     if words is not None:
         new = first_row + torch.arange(len(words)) >= first_new
         words.register_hook(lambda gradient: gradient * new[:, None].to(gradient))

@@ -13,6 +13,7 @@ from demand.catalogue import Catalogue
 from demand.vocabulary import CONTROL, Vocabulary
 from modeling.backbone import build_core, read_and_answer, read_packed, transformer_config, whole
 from modeling.batch import Batch
+from modeling.calendar import Calendar
 from modeling.head import DemandHead, Forecast, Held
 from modeling.layout import LayoutSettings, padded
 from modeling.lora import freeze
@@ -49,6 +50,7 @@ class DemandModel(MegatronModule):
         self.language_head: nn.Parameter | None = None
         if self.post_process:
             self.head = DemandHead(config, item_count, settings.habit_width)
+            self.calendar = Calendar(settings.hidden) if settings.calendar else None
             if settings.language_head == "own":  # not trained: demand is answered by the head above
                 shape = (vocabulary_size - item_count, settings.hidden)
                 self.language_head = nn.Parameter(torch.zeros(shape), requires_grad=False)
@@ -97,6 +99,8 @@ class DemandModel(MegatronModule):
             if not self.post_process:
                 return hidden_T1D
             query_RD = whole(hidden_T1D, self.config, batch)[batch.queries_R]
+        if self.calendar is not None:
+            query_RD = query_RD + self.calendar(batch.moments_R).to(query_RD.dtype)
         forecast: Forecast = self.head(query_RD, self._words.weight, self.held, batch)
         return forecast.loss(batch) if learn else forecast.dense()
 

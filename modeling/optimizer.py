@@ -19,8 +19,12 @@ from torch import Tensor, nn
 
 def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel) -> MegatronOptimizer:
     """Adam with or without states shared among the copies of the model, whose state can be described from the start."""
-    kept = {ParamKey(name=("*.word_embeddings.weight", "*output_words.weight")): ParamGroupOverride(wd_mult=0.0)}
-    # Weight decay would wear down the embeddings of tokens that are seldom seen, or not learned.
+    kept = {
+        ParamKey(name=("*.word_embeddings.weight", "*output_words.weight", "*calendar.*.weight")): ParamGroupOverride(
+            wd_mult=0.0
+        )
+    }
+    # Weight decay would wear down the embeddings of tokens and days that are seldom seen, or not learned.
     optimizer = get_megatron_optimizer(config, [model], {**get_standard_config_overrides(config), **kept})
     for each in optimizer.chained_optimizers:
         if isinstance(each, DistributedOptimizer) and isinstance(each.optimizer, torch.optim.Adam):

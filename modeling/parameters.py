@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from demand.habits import OF_CUSTOMERS, OF_ITEMS
 from demand.vocabulary import CONTROL
+from modeling.calendar import calendar_parameters
 from modeling.layout import LayoutSettings, padded
 from modeling.settings import ModelSettings
 
@@ -141,9 +142,10 @@ def _norm(model: ModelSettings, width: int) -> int:
 
 
 def _head(run: Run) -> Parameters:
-    """The demand head; always trained, as the embeddings are, of which the items are new to any base."""
+    """Head and calendar; always trained, as the embeddings are, of which the items are new to any base."""
     width, own = run.model.hidden, run.model.habit_width
     query = width * width + width
     customer = (len(OF_CUSTOMERS) * own + own) + width * own + 2 * (own + 1)
     habits = (len(OF_ITEMS) * own + own) + (len(OF_CUSTOMERS) + 2 * width) * own + (own * own + own) + (own + 1)
-    return Parameters(0, _norm(run.model, width) + query + run.items + customer + habits)
+    days = calendar_parameters(width) if run.model.calendar else 0
+    return Parameters(0, _norm(run.model, width) + query + run.items + customer + habits + days)

@@ -20,6 +20,8 @@ class ModelSettings(BaseModel):
         head_width: width of a head; by default hidden / heads.
         ffn: width of the feed-forward layers.
         habit_width: width of the network that weighs the customer's habits.
+        calendar: whether the day of a question says what sells then, in general; worth much where other customers'
+            orders of that day were learned from (protocol taiw), little of days that are still to come.
         dropout: share of hidden values dropped in training.
         norm, norm_epsilon: layer normalisation or its root-mean-square form, and what it adds to the variance.
         activation: of the feed-forward layers; gelu_tanh is GELU's approximation, swiglu and geglu_tanh have a gate
@@ -43,6 +45,7 @@ class ModelSettings(BaseModel):
     head_width: int | None = Field(default=None, ge=2, le=1_024, multiple_of=2)
     ffn: int = Field(default=512, ge=8, le=131_072)
     habit_width: int = Field(default=128, ge=8, le=4_096)
+    calendar: bool = False
     dropout: float = Field(default=0.1, ge=0, lt=1)
     norm: Literal["layer", "rms"] = "layer"
     norm_epsilon: float = Field(default=1e-5, gt=0, lt=1)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ray.train import Result
 from rich.console import Console
 
 from demand.dataset import Dataset
 from demand.errors import DataError
-from demand.moments import moment
+from demand.protocols import protocol as by_name
 from modeling.checkpoint import load_checkpoint
 from modeling.registry import CHALLENGER, ModelVersion, Registry
 from ray_app.bases import registered_base
@@ -16,36 +17,54 @@ from ray_app.cluster import connect
 from ray_app.home import Home
 from training.completion import finish
 from training.progress import ProgressBar
-from training.run import Plan, best, default_cutoff, fit, prepare
+from training.run import Plan, best, fit, last, prepare, refitted
 from training.settings import Settings
 from tuning.live import LiveTable
 from tuning.sweep import FORMAT, RATE, SweepPlan, Trial, run_sweep
 
-RANKING_METRICS = ("ndcg@10", "ndcg@20", "recall@10", "recall@20", "hit@10")
+RANKING_METRICS = ("precision@10", "ndcg@10", "ndcg@20", "recall@10", "recall@20", "hit@10")
 
 
 def make_plan(
-    data: Path, settings: Settings, cutoff: str | None, customers: int | None, workers: int, home: Home
+    data: Path,
+    settings: Settings,
+    cutoff: str | None,
+    customers: int | None,
+    workers: int,
+    home: Home,
+    protocol: str = "cutoff",
 ) -> Plan:
     """A plan on a dataset folder; without a cutoff the dataset's default one.
 
     Raises:
         DataError: the folder is no dataset, or the cutoff no date.
+        SettingsError: there is no such protocol, or it has no cutoff.
         ModelNotFoundError, CheckpointError: the base model is not there, or damaged.
     """
-    dataset = Dataset.open(data)
-    when = moment(cutoff) if cutoff else default_cutoff(dataset)
+    chosen = by_name(protocol, Dataset.open(data), cutoff)
     base = None
     if settings.base:
         base = registered_base(settings.base, home)
         settings = settings.model_copy(update={"model": load_checkpoint(base).settings})
-    return Plan(data=data.resolve(), settings=settings, base=base, cutoff=when, customers=customers, workers=workers)
+    return Plan(
+        data=data.resolve(), settings=settings, base=base, protocol=chosen, customers=customers, workers=workers
+    )
 
 
 def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
     """Trains, or goes on with, a run, registers its model and returns the version and its validation metrics."""
     save_plan(plan, home.runs / f"{run}.json")
     connect()
+    checkpoint, metrics = best(_fitted(plan, run, home, console))
+    if not plan.settings.training.refit:
+        return register(plan, run, model, checkpoint, metrics, home, console)
+    again = refitted(plan, metrics)
+    console.print(f"training again for {again.settings.training.epochs} epochs, validation orders too")
+    refit = last(_fitted(again, f"{run}-refit", home, console))
+    return register(plan, run, model, checkpoint, metrics, home, console, refit)
+
+
+def _fitted(plan: Plan, run: str, home: Home, console: Console) -> Result:
     with console.status("rendering prompts"):
         prepared = prepare(plan)
     console.print(
@@ -53,9 +72,7 @@ def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tup
         f"{plan.workers} worker{'s' if plan.workers > 1 else ''}"
     )
     with ProgressBar(console, "training") as bar:
-        result = fit(prepared, run, home.runs, board=bar.board)
-    checkpoint, metrics = best(result)
-    return register(plan, run, model, checkpoint, metrics, home, console)
+        return fit(prepared, run, home.runs, board=bar.board)
 
 
 def tune(
@@ -85,12 +102,19 @@ def tune(
 
 
 def register(
-    plan: Plan, run: str, model: str, checkpoint: Path, metrics: dict[str, Any], home: Home, console: Console
+    plan: Plan,
+    run: str,
+    model: str,
+    checkpoint: Path,
+    metrics: dict[str, Any],
+    home: Home,
+    console: Console,
+    refit: Path | None = None,
 ) -> tuple[ModelVersion, dict[str, Any]]:
-    """Calibrates a trained checkpoint and adds it to the registry."""
+    """Calibrates a trained checkpoint and adds it, or what was trained again in its place, to the registry."""
     folder = home.models / run
     with console.status("calibrating"):
-        card = finish(plan, run, checkpoint, metrics, folder)
+        card = finish(plan, run, checkpoint, metrics, folder, refit)
     registry = Registry(home.folder)
     parameters = {
         "data": card["data"]["content_hash"],

@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 
 from demand.comparison import MODEL
-from demand.metrics import METRICS
 from demand.questions import HORIZON, NEXT, PARTS
 
 LEGEND = "+ the model leads, - it is behind, = too close to call (95 %, paired bootstrap)"
@@ -16,16 +15,21 @@ SLICE_METRIC = "ndcg@10"
 
 def show(report: Mapping[str, Any], console: Console) -> None:
     """Prints all tables of a report, none wider than 100 columns where method names are short."""
-    for part in PARTS:
+    for part in asked(report):
         console.print(methods_table(report, part))
-    for part in PARTS:
+    for part in asked(report):
         console.print(slices_table(report, part))
     console.print(chances_table(report))
-    for what, facts in report["demand"].items():
+    for what, facts in report.get("demand", {}).items():
         error = f", items' errors {facts['wape']:.1%} of that" if "wape" in facts else ""
         console.print(
             f"{title(report, HORIZON)}, {what}: expected {facts['expected']:,.0f}, bought {facts['bought']:,.0f}{error}"
         )
+
+
+def asked(report: Mapping[str, Any]) -> list[str]:
+    """The questions of a report."""
+    return [part for part in PARTS if part in report]
 
 
 def title(report: Mapping[str, Any], part: str) -> str:
@@ -39,25 +43,30 @@ def verdict(lead: Mapping[str, float]) -> str:
 
 
 def methods_table(report: Mapping[str, Any], part: str) -> Table:
-    """Methods by metrics: the model with its intervals, others with the verdict on the model's lead over them."""
-    heading = f"{title(report, part)}: {report['customers']:,} customers from {report['cutoff'][:10]}"
+    """Methods by metrics: the model with its intervals, others with the verdict on the model's lead over them; last
+    what the literature reports, as published there."""
+    since = f" from {report['cutoff'][:10]}" if report["cutoff"] else f", protocol {report['protocol']}"
+    heading = f"{title(report, part)}: {report['customers']:,} customers{since}"
     table = Table(title=heading, caption=LEGEND if len(report[part]) > 1 else None)
     table.add_column("")
-    best = {key: max(row[key] for row in report[part].values()) for key in METRICS}
-    for key in METRICS:
+    metrics = list(report[part][MODEL])
+    best = {key: max(row[key] for row in report[part].values()) for key in metrics}
+    for key in metrics:
         table.add_column(key)
     for name, row in report[part].items():
         leads = report["differences"][part].get(name)
         cells = []
-        for key in METRICS:
+        for key in metrics:
             number = f"[bold]{row[key]:.4f}[/bold]" if row[key] == best[key] else f"{row[key]:.4f}"
             cells.append(f"{number} {verdict(leads[key])}" if leads else number)
         table.add_row(name, *cells)
         if name == MODEL:
             ends = report["intervals"][part][name]
             table.add_row(
-                "  95 % interval", *(f"{ends[key][0]:.3f}-{ends[key][1]:.3f}" for key in METRICS), style="dim"
+                "  95 % interval", *(f"{ends[key][0]:.3f}-{ends[key][1]:.3f}" for key in metrics), style="dim"
             )
+    for name, row in report.get("published", {}).items():
+        table.add_row(f"{name} (published)", *(f"{row[key]:.4f}" for key in metrics), style="italic")
     return table
 
 
@@ -102,7 +111,7 @@ def chances_table(report: Mapping[str, Any]) -> Table:
     table = Table(title="probabilities, and the ten first items")
     for column in ("", "", "error, shown", "error, all", "Brier", "log loss", "converted", "money met"):
         table.add_column(column, justify="left" if not column else "right")
-    for part in PARTS:
+    for part in asked(report):
         for name, found in calibrations(report, part).items():
             shown, every, worth = found["top20"], found["all"], report["business"][part][name]
             table.add_row(

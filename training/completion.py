@@ -4,33 +4,40 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from demand.dataset import Dataset
-from demand.moments import iso
+from demand.protocols import TEST, VALIDATION
 from modeling.checkpoint import save_checkpoint
 from modeling.predictor import Predictor
 from modeling.snapshot import checkpoint_of
 from training.calibration import calibrate
-from training.run import VALIDATION_DAYS, Plan, draw
+from training.run import Plan, draw
 
 
-def finish(plan: Plan, run: str, checkpoint: Path, metrics: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Makes a snapshot a checkpoint, calibrates it on the validation period and writes the model folder `out`.
+def finish(
+    plan: Plan, run: str, checkpoint: Path, metrics: dict[str, Any], out: Path, refit: Path | None = None
+) -> dict[str, Any]:
+    """Makes a snapshot a checkpoint, calibrates it on validation and writes the model folder `out`.
+
+    Args:
+        refit: the snapshot whose weights are kept in place of the other's, of a model that learned from the validation
+            orders too. It cannot be calibrated on them, so it takes the calibration of the model that was chosen.
 
     Returns:
         The model's card.
     """
-    dataset = Dataset.open(plan.data)
+    dataset = plan.dataset()
     trained = checkpoint_of(checkpoint)
     customers = draw(dataset.customer_ids, plan.customers, plan.settings.training.seed)
-    calibration = calibrate(Predictor(trained), dataset, customers, plan.training_end, VALIDATION_DAYS)
+    calibration = calibrate(Predictor(trained), dataset, customers, plan.protocol)
     card = {
         "run": run,
         "data": {key: dataset.manifest[key] for key in ("source", "content_hash", "customers", "orders")},
-        "trained_before": iso(plan.training_end),
-        "validated_before": iso(plan.cutoff),
+        "protocol": plan.protocol.name,
+        "trained_before": plan.protocol.boundary(TEST if refit else VALIDATION),
+        "validated_before": plan.protocol.boundary(TEST),
         "customers": len(customers),
         "settings": plan.settings.model_dump(mode="json"),
         "validation": metrics,
     }
-    save_checkpoint(replace(trained, calibration=calibration, card=card), out)
+    kept = checkpoint_of(refit) if refit else trained
+    save_checkpoint(replace(kept, calibration=calibration, card=card), out)
     return card

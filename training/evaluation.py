@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from demand.errors import DataError, SettingsError
 from demand.metrics import top_k
 from demand.moments import iso
 from demand.prompts import NEXT_ORDER
-from demand.questions import HORIZON, NEXT, PARTS, Basket, Questions, ask
+from demand.protocols import TEST, Protocol
+from demand.questions import HORIZON, NEXT, Basket, Questions
 from demand.rankings import RankingFile
 from demand.reliability import calibration_metrics, reliability
 from demand.slices import slices
@@ -36,51 +38,55 @@ class Evaluation:
     """What an evaluation found.
 
     Attributes:
-        report: plain JSON values. "cutoff", "horizon_days", "customers"; by question (`demand.questions.PARTS`) and
-            method the means of `demand.metrics.METRICS`; under "intervals", "differences", "slices", "calibration",
-            "business" and "bought" more by question; "calibration_of", by method and question, of the baselines whose
-            scores are chances; "settings" of the baselines; "demand", the totals summed up.
-        totals: demand of the horizon by item, over all customers with a history.
+        report: plain JSON values. "protocol", "cutoff" and "horizon_days" (null where it has none), "customers"; by
+            question (`demand.questions.PARTS`, as far as the protocol asks them) and method the means of the protocol's
+            metrics; under "intervals", "differences", "slices", "calibration", "business" and "bought" more by
+            question; "calibration_of", by method and question, of the baselines whose scores are chances; "settings" of
+            the baselines; "demand", the totals summed up; "published", by method what the literature reports.
+        totals: demand of the horizon by item, over all customers with a history; None without a horizon.
         items: the items' names, in the order of the totals.
     """
 
     report: dict[str, Any]
-    totals: Totals
+    totals: Totals | None
     items: list[str]
 
 
 def evaluate(
     predictor: Predictor,
     dataset: Dataset,
-    cutoff: int,
-    horizon_days: int,
+    protocol: Protocol,
     baselines: Sequence[Baseline] = (),
     rankings: Sequence[RankingFile] = (),
     choices: Path | None = None,
 ) -> Evaluation:
     """Compares a model with baselines and with rankings from files.
 
+    Baselines see all that lies before the test, validation too.
+
     Args:
-        cutoff: histories end before it; the truth lies from it on.
+        protocol: who is asked what, and by which metrics the answers are judged.
         choices: folder in which the baselines' chosen settings are remembered.
 
     Raises:
-        SettingsError: two methods have one name.
-        DataError: no customer has three orders before the cutoff and one within the horizon; a file of rankings is not
-            what it should be.
+        SettingsError: two methods have one name, or the model learned by another protocol.
+        DataError: nobody can be asked; a file of rankings is not what it should be.
     """
-    _check_names(baselines, rankings)
-    catalogue = predictor.catalogue
-    questions = ask(dataset.customers(), catalogue, cutoff, horizon_days)
+    check_protocol(predictor, protocol)
+    catalogue, dataset = predictor.catalogue, protocol.of(dataset)
+    questions = protocol.questions(dataset, dataset.customer_ids, catalogue, TEST)
+    parts = questions.parts
+    _check_names(baselines, rankings, parts)
     if not questions.customers:
-        raise DataError(
-            f"{dataset.folder}: no customer has 3 orders before {iso(cutoff)} and one in {horizon_days} days"
+        then = (
+            f"{iso(questions.cutoff)} and one in {questions.horizon_days} days" if HORIZON in parts else "the last one"
         )
+        raise DataError(f"{dataset.folder}: no customer has {protocol.fewest(TEST)} orders before {then}")
     read = _read(rankings, questions, predictor)  # before the minutes that everything else takes
     remembered = Choices(choices / f"{_key(dataset, predictor, questions)}.json") if choices else None
     problem = Problem(questions, catalogue)
     settings = tune(baselines, problem, remembered)
-    answers = {part: _Answers.of(predictor, questions, part) for part in PARTS}
+    answers = {part: _Answers.of(predictor, questions, part) for part in parts}
     ranked: Rankings = {part: {MODEL: top_k(each.rates, TOP)} for part, each in answers.items()}
     others: dict[str, dict[str, Any]] = {}
     for each in baselines:
@@ -90,21 +96,35 @@ def evaluate(
                 others.setdefault(each.name, {})[part] = _calibration(scores, scores, answers[part].baskets)
     for part, found in read:
         ranked[part].update(found)
-    everything = _compared(ranked, questions, predictor)
-    demand = totals(answers[HORIZON].chances, questions.everyone, answers[HORIZON].baskets, catalogue)
+    demand = None
+    if HORIZON in parts:
+        demand = totals(answers[HORIZON].chances, questions.everyone, answers[HORIZON].baskets, catalogue)
+    days = questions.horizon_days
     report = {
-        "cutoff": iso(cutoff),
-        "horizon_days": horizon_days,
+        "protocol": protocol.name,
+        "cutoff": iso(questions.cutoff) if days else None,
+        "horizon_days": days or None,
         "customers": len(questions.customers),
-        **everything,
+        **_compared(ranked, questions, predictor, protocol),
         "calibration": {
             part: _calibration(each.chances, each.everyones_rates, each.baskets) for part, each in answers.items()
         },
         "calibration_of": others,
         "settings": {name: dict(each) for name, each in settings.items()},
-        "demand": demand.summary(),
+        **({"demand": demand.summary()} if demand else {}),
+        **({"published": protocol.published} if protocol.published else {}),
     }
     return Evaluation(report, demand, catalogue.names)
+
+
+def check_protocol(predictor: Predictor, protocol: Protocol) -> None:
+    """Raises SettingsError where a model learned by another protocol, and so may have seen the answers."""
+    learned = predictor.checkpoint.card.get("protocol", "cutoff")
+    if learned != protocol.name:
+        raise SettingsError(
+            f"this model learned by the protocol {learned} and may have seen what the protocol {protocol.name} asks: "
+            f"train one with --protocol {protocol.name}"
+        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +144,8 @@ class _Answers:
     def of(cls, predictor: Predictor, questions: Questions, part: str) -> "_Answers":
         people: list[Customer] = questions.customers if part == NEXT else questions.everyone
         days = NEXT_ORDER if part == NEXT else questions.horizon_days
-        asked = [Question(each, questions.cutoff, days) for each in people]
+        moments = questions.moments if part == NEXT else [questions.cutoff] * len(people)
+        asked = [Question(each, moment, days) for each, moment in zip(people, moments, strict=True)]
         rates = predictor.rates(asked)
         baskets = questions.next_baskets if part == NEXT else questions.horizon_baskets + questions.other_baskets
         return cls(len(questions.customers), rates, predictor.calibrate(rates, asked), baskets)
@@ -160,10 +181,10 @@ def _calibration(chances: np.ndarray, scores: np.ndarray, baskets: Sequence[Bask
     }
 
 
-def _check_names(baselines: Sequence[Baseline], rankings: Sequence[RankingFile]) -> None:
-    taken = {(MODEL, part) for part in PARTS} | {(each.name, part) for each in baselines for part in PARTS}
+def _check_names(baselines: Sequence[Baseline], rankings: Sequence[RankingFile], parts: Sequence[str]) -> None:
+    taken = {(MODEL, part) for part in parts} | {(each.name, part) for each in baselines for part in parts}
     for each in rankings:
-        for part in each.parts:
+        for part in set(parts) & set(each.parts):
             if (each.name, part) in taken:
                 raise SettingsError(f"--rankings {each.name}: another method already has this name")
             taken.add((each.name, part))
@@ -175,7 +196,7 @@ def _read(
     customers = [each.customer_id for each in questions.customers]
     k = min(TOP, len(predictor.catalogue))
     found = [(each, each.read(customers, predictor.catalogue, k)) for each in rankings]
-    return [(part, {each.name: ranked}) for each, ranked in found for part in each.parts]
+    return [(part, {each.name: ranked}) for each, ranked in found for part in each.parts if part in questions.parts]
 
 
 def _key(dataset: Dataset, predictor: Predictor, questions: Questions) -> str:
@@ -184,18 +205,21 @@ def _key(dataset: Dataset, predictor: Predictor, questions: Questions) -> str:
     return hashlib.sha256("\n".join(map(str, asked)).encode()).hexdigest()[:16]
 
 
-def _compared(ranked: Rankings, questions: Questions, predictor: Predictor) -> dict[str, Any]:
+def _compared(ranked: Rankings, questions: Questions, predictor: Predictor, protocol: Protocol) -> dict[str, Any]:
     """The report's parts that compare methods."""
     ratings = mean_ratings(questions.everyone, predictor.catalogue)
-    report: dict[str, Any] = {name: {} for name in (*PARTS, "intervals", "differences", "slices", "business", "bought")}
+    report: dict[str, Any] = {
+        name: {} for name in (*ranked, "intervals", "differences", "slices", "business", "bought")
+    }
+    comparing = partial(compare, measure=protocol.measure, metrics=protocol.metrics)
     for part, methods in ranked.items():
         baskets = questions.baskets(part)
-        comparison = compare(methods, [each.items for each in baskets])
+        comparison = comparing(methods, [each.items for each in baskets])
         report[part] = comparison.means
         report["intervals"][part] = _intervals(comparison.methods)
         report["differences"][part] = _plain(comparison.differences)
         report["slices"][part] = {
-            name: _of_slice(compare({key: each[part_of.rows] for key, each in methods.items()}, part_of.truths))
+            name: _of_slice(comparing({key: each[part_of.rows] for key, each in methods.items()}, part_of.truths))
             for name, part_of in slices(questions, baskets, predictor.catalogue).items()
         }
         report["business"][part] = {name: business_metrics(each, baskets, ratings) for name, each in methods.items()}

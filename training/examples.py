@@ -17,7 +17,7 @@ from ray.data.dataset import MaterializedDataset
 from demand.dataset import Dataset
 from demand.packing import TYPES, pack
 from demand.prompts import NEXT_ORDER, Prompt, Renderer
-from demand.questions import ask
+from demand.protocols import VALIDATION, Protocol, Stage
 
 CUSTOMERS_PER_TASK = 128
 
@@ -29,7 +29,7 @@ class Examples:
     Attributes:
         dataset: the folder read by every task; on a cluster it lies where all nodes reach it.
         customers: sorted ids of those who take part.
-        end: nothing from this moment on is seen.
+        protocol: what of each history is learned from and asked.
         alone: how many of a history's questions are asked, each in a prompt of its own, for a model that reads a prompt
             to its end before it answers; by default all of them, in one prompt.
     """
@@ -37,14 +37,19 @@ class Examples:
     dataset: Dataset
     customers: list[str]
     renderer: Renderer
-    end: int
+    protocol: Protocol
     microbatch_tokens: int
     seed: int
     alone: int | None = None
 
 
-def training_packs(examples: Examples, epochs: int) -> MaterializedDataset[Any]:
-    """Microbatches of all epochs in training order; each epoch cuts, asks and shuffles the histories anew."""
+def training_packs(examples: Examples, until: Stage, epochs: int) -> MaterializedDataset[Any]:
+    """Microbatches of all epochs in training order; each epoch cuts, asks and shuffles the histories anew.
+
+    Args:
+        until: the stage whose moments nothing is seen from.
+    """
+    protocol = examples.protocol
     ranges = _ranges(examples.customers)
     tasks = [
         {"epoch": epoch, "range": int(place)}
@@ -56,8 +61,8 @@ def training_packs(examples: Examples, epochs: int) -> MaterializedDataset[Any]:
         rng = np.random.default_rng([examples.seed, epoch, place])
         prompts = [
             prompt
-            for customer in examples.dataset.customers(ranges[place], before=examples.end)
-            for prompt in examples.renderer.training_prompts(customer, examples.end, rng)
+            for case in protocol.cases(examples.dataset, ranges[place], until)
+            for prompt in examples.renderer.training_prompts(case.past, case.moment, rng, protocol.at_orders)
         ]
         if examples.alone:
             prompts = [each for prompt in prompts for each in _alone(prompt, examples.alone, rng)]
@@ -67,15 +72,15 @@ def training_packs(examples: Examples, epochs: int) -> MaterializedDataset[Any]:
     return _packs(tasks, render, examples.microbatch_tokens)
 
 
-def validation_packs(examples: Examples, until: int, horizon_days: int) -> MaterializedDataset[Any]:
-    """Microbatches that ask for the next order as of `end`, with what was bought before `until` as the truth."""
+def validation_packs(examples: Examples) -> MaterializedDataset[Any]:
+    """Microbatches that ask for the next order as validation does, with what was bought as the truth."""
     ranges = _ranges(examples.customers)
+    renderer = examples.renderer
 
     def render(epoch: int, place: int) -> Iterator[Prompt]:
-        customers = examples.dataset.customers(ranges[place], before=until)
-        questions = ask(customers, examples.renderer.catalogue, examples.end, horizon_days)
-        for customer, target in zip(questions.customers, questions.next_order, strict=True):
-            yield examples.renderer.prompt(customer, examples.end, NEXT_ORDER).with_targets([target])
+        questions = examples.protocol.questions(examples.dataset, ranges[place], renderer.catalogue, VALIDATION)
+        for customer, moment, target in zip(questions.customers, questions.moments, questions.next_order, strict=True):
+            yield renderer.prompt(customer, moment, NEXT_ORDER).with_targets([target])
 
     tasks = [{"epoch": 0, "range": place} for place in range(len(ranges))]
     return _packs(tasks, render, examples.microbatch_tokens)

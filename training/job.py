@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from ray.actor import ActorHandle
 
+from demand.protocols import Protocol
 from training.settings import Settings
 
 VALIDATION_METRIC = "ndcg@10"
@@ -23,6 +24,7 @@ class Job:
         vocabulary: as Vocabulary.to_json.
         items: the catalogue's table.
         total_steps: global batches in all epochs.
+        protocol: whose metrics validation reports.
         base: checkpoint folder of a pretrained model to start from.
         threads: processor threads of each worker; 0 leaves PyTorch's own choice.
         board: where rank 0 posts its progress, if anyone watches.
@@ -32,6 +34,7 @@ class Job:
     vocabulary: str
     items: pa.Table
     total_steps: int
+    protocol: Protocol
     base: Path | None = None
     threads: int = 0
     board: ActorHandle[Any] | None = None

@@ -1,6 +1,6 @@
 """A training run: data prepared, workers trained, the best checkpoint found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,16 @@ from ray.data.dataset import MaterializedDataset
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from demand.catalogue import Catalogue
 from demand.dataset import Dataset
 from demand.errors import DataError, DemandError, TrainingError
-from demand.moments import DAY, iso, moment
 from demand.prompts import Renderer, profile_text
+from demand.protocols import TEST, VALIDATION, AnyProtocol, Stage
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import load_checkpoint
 from training.examples import Examples, training_packs, validation_packs
 from training.job import VALIDATION_METRIC, Job, train_worker
 from training.settings import Settings, check_layout
 
-VALIDATION_DAYS = 28
 QUESTIONS_ALONE = 4
 """Questions of each history that an encoder and decoder learn from in an epoch; each costs a reading of its own."""
 
@@ -37,7 +35,8 @@ class Plan(BaseModel):
 
     Attributes:
         base: checkpoint folder of the pretrained model to start from, as `settings.base` names it.
-        cutoff: moment of the split; training ends 28 days before it, validation at it.
+        protocol: what is learned from, and what is chosen on.
+        until: the stage that learning ends at: validation, or, once everything was chosen, test.
         customers: how many customers take part, drawn at random; all of them by default.
     """
 
@@ -46,14 +45,18 @@ class Plan(BaseModel):
     data: Path
     settings: Settings
     base: Path | None = None
-    cutoff: int
+    protocol: AnyProtocol
+    until: Stage = VALIDATION
     customers: int | None = Field(default=None, ge=1)
     workers: int = Field(default=1, ge=1)
 
-    @property
-    def training_end(self) -> int:
-        """Where training ends and validation begins."""
-        return self.cutoff - VALIDATION_DAYS * DAY
+    def dataset(self) -> Dataset:
+        """What takes part of the data.
+
+        Raises:
+            DataError: the folder is no dataset, or holds nothing for the protocol.
+        """
+        return self.protocol.of(Dataset.open(self.data))
 
 
 @dataclass(frozen=True)
@@ -66,26 +69,18 @@ class Prepared:
     validation: MaterializedDataset[Any]
 
 
-def default_cutoff(dataset: Dataset) -> int:
-    """The day that leaves the last 28 days, that day's own included, for testing: 2017-12-04 for Complete Journey."""
-    last = moment(dataset.manifest["last_order"])
-    if dataset.manifest["source"] == "complete-journey":
-        return moment("2017-12-04")
-    return (last // DAY + 1) * DAY - VALIDATION_DAYS * DAY
-
-
 def prepare(plan: Plan) -> Prepared:
     """Reads the catalogue, learns the vocabulary and renders every example with Ray Data.
 
     Raises:
-        DataError: the folder is no dataset or holds too little before the cutoff.
+        DataError: the folder is no dataset or holds too little to learn from or to choose by.
         SettingsError: the workers cannot share the run in its layout.
     """
     training = plan.settings.training
     check_layout(plan.settings, plan.workers, has_gpus(plan.workers))
-    dataset = Dataset.open(plan.data)
+    dataset = plan.dataset()
     customers = draw(dataset.customer_ids, plan.customers, training.seed)
-    catalogue = Catalogue.from_dataset(dataset, before=plan.training_end)
+    catalogue = plan.protocol.catalogue(dataset, plan.until)
     profiles = {profile_text(each) for each in dataset.customers(customers, before=0) if each.attributes}
     if plan.base:
         pretrained = load_checkpoint(plan.base).vocabulary
@@ -96,20 +91,20 @@ def prepare(plan: Plan) -> Prepared:
         dataset=dataset,
         customers=customers,
         renderer=Renderer(plan.settings.prompt, vocabulary, catalogue),
-        end=plan.training_end,
+        protocol=plan.protocol,
         microbatch_tokens=training.microbatch_tokens,
         seed=training.seed,
         alone=QUESTIONS_ALONE if plan.settings.model.architecture == "t5" else None,
     )
-    packs = training_packs(examples, training.epochs)
+    packs = training_packs(examples, plan.until, training.epochs)
     asked = draw(customers, training.validation_customers, training.seed + 1)
-    validation = validation_packs(replace(examples, customers=asked), plan.cutoff, VALIDATION_DAYS)
+    validation = validation_packs(replace(examples, customers=asked))
     steps = packs.count() // training.microbatches
     if not steps or not validation.count():
         raise DataError(
-            f"{plan.data}: too few orders before {iso(plan.training_end)} to train, or after it to validate"
+            f"{plan.data}: too few orders to train before {plan.protocol.boundary(plan.until)}, or to validate then"
         )
-    job = Job(plan.settings, vocabulary.to_json(), catalogue.table, steps, base=plan.base)
+    job = Job(plan.settings, vocabulary.to_json(), catalogue.table, steps, plan.protocol, base=plan.base)
     return Prepared(plan, job, packs, validation)
 
 
@@ -199,3 +194,17 @@ def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:
     """The folder and the metrics of the checkpoint with the best validation metric."""
     checkpoint, metrics = max(result.best_checkpoints or [], key=lambda each: each[1][VALIDATION_METRIC])
     return Path(checkpoint.path), metrics
+
+
+def refitted(plan: Plan, metrics: Mapping[str, Any]) -> Plan:
+    """The plan once everything was chosen: it learns from all that lies before the test, for as many whole epochs as
+    the best checkpoint's metrics count."""
+    settings = plan.settings.with_values({"training.epochs": max(round(metrics["epoch"]), 1)})
+    return plan.model_copy(update={"settings": settings, "until": TEST})
+
+
+def last(result: ray.train.Result) -> Path:
+    """The folder of the last checkpoint."""
+    if result.checkpoint is None:
+        raise TrainingError("the run ended without a checkpoint")
+    return Path(result.checkpoint.path)

@@ -24,6 +24,8 @@ class TrainingSettings(BaseModel):
         reports_per_epoch: how often the model is validated and a checkpoint is kept.
         validation_customers: how many customers are asked at each report; the same ones each time.
         clip: largest norm of the gradient.
+        refit: once the number of epochs was chosen by validation, train again for so many on all that lies before the
+            test; the calibration stays that of the model that was chosen. Sweeps do not.
         averaging: the model that answers is a running mean of the weights, of which each step leaves so much; 0 takes
             the last step's.
         max_failures: how often a run goes on from its last checkpoint after a worker died.
@@ -39,6 +41,7 @@ class TrainingSettings(BaseModel):
     warmup: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0)
+    refit: bool = False
     averaging: float = Field(default=0.999, ge=0, lt=1)
     microbatch_tokens: int = Field(default=2_048, ge=64, le=1_048_576)
     microbatches: int = Field(default=2, ge=1, le=4_096)

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from demand.catalogue import Catalogue
-from demand.metrics import ranking_metrics, top_k
+from demand.metrics import top_k
 from demand.packing import TYPES
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import Checkpoint, load_checkpoint
@@ -132,17 +132,17 @@ class Worker:
         return Checkpoint(settings.model, settings.prompt, self.vocabulary, self.catalogue, {}, card=card)
 
     def _validate(self) -> dict[str, float]:
-        """Ranking metrics of the next order in the validation period, over the rows of all workers."""
-        totals: dict[str, float] = {}
+        """The protocol's metrics of the next order in validation, over the rows of all workers."""
+        protocol = self.job.protocol
+        sums = np.zeros(len(protocol.metrics) + 1)
         for arrays, forecasts in zip(self.validation, self.tuning.forecasts(self.validation), strict=False):
             truths = np.split(arrays["targets"], np.cumsum(arrays["target_counts"])[:-1])
-            for name, value in ranking_metrics(top_k(forecasts[:, 1:], 20), truths).items():
-                totals[name] = totals.get(name, 0.0) + value * len(truths)
-            totals["customers"] = totals.get("customers", 0.0) + len(truths)
-        names = [f"{metric}@{k}" for metric in ("ndcg", "recall") for k in (10, 20)] + ["hit@10", "customers"]
-        sums = torch.tensor([totals.get(name, 0.0) for name in names], dtype=torch.float64, device=device())
-        dist.all_reduce(sums)
-        return {name: float(total / sums[-1].clamp_min(1)) for name, total in zip(names[:-1], sums, strict=False)}
+            measured = protocol.measure(top_k(forecasts[:, 1:], 20), truths)
+            sums += [*(measured[name].sum() for name in protocol.metrics), len(truths)]
+        everyones = torch.from_numpy(sums).to(device())
+        dist.all_reduce(everyones)
+        *totals, customers = everyones.tolist()
+        return {name: total / max(customers, 1) for name, total in zip(protocol.metrics, totals, strict=True)}
 
     def _rows(self, name: str, count: int) -> Iterator[pa.Table]:
         """Every worker reads every row and takes its share: global batches are the same for any worker count."""

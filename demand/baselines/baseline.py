@@ -40,12 +40,14 @@ class Baseline:
         return self.package is None or find_spec(self.package) is not None
 
     def answers(self, problem: Problem, settings: Settings) -> dict[str, np.ndarray]:
-        """Scores for both questions, (R, V) each.
+        """Scores for each question that is asked, (R, V) each.
 
         Where they are chances, the horizon's are of everyone, (everyone, V), the customers asked about first: they are
         judged by everyone with a history, as the model's are.
         """
         scores = self.score(problem, **settings)
+        if HORIZON not in problem.questions.parts:
+            return {NEXT: scores}
         about = problem.of_everyone() if self.chances else problem
         horizon = self.horizon_score(about, **settings) if self.horizon_score else scores
         return {NEXT: scores, HORIZON: horizon}

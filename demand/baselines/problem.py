@@ -34,7 +34,7 @@ class Problem:
     """Questions about customers and the items to choose among; what settings share is computed once.
 
     Histories end before the questions' cutoff, so whatever a method fits on them knows nothing of the answers. One that
-    learns from questions and answers makes its own: `ask(questions.everyone, catalogue, earlier cutoff, days)`.
+    learns from questions and answers makes its own: `questions.earlier(catalogue)`, or `ask` with an earlier cutoff.
 
     Attributes:
         about_everyone: whether everyone is asked about, also those whose answer is an order that does not come.

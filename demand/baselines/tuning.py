@@ -12,8 +12,6 @@ import numpy as np
 from demand.baselines.baseline import Baseline, Settings
 from demand.baselines.problem import Problem
 from demand.metrics import ranking_metrics, top_k
-from demand.moments import DAY
-from demand.questions import ask
 
 METRIC = "ndcg@10"
 """Settings are chosen by its mean over customers, on the next order."""
@@ -49,24 +47,19 @@ class Choices:
 def tune(baselines: Sequence[Baseline], problem: Problem, choices: Choices | None = None) -> dict[str, Settings]:
     """The settings of each baseline, by name.
 
-    Each setting of a grid answers the questions of the validation period, which is as long as the horizon and ends at
-    the cutoff, knowing what lies before it; the best mean nDCG@10 on the next order wins, the first among equals.
+    Each setting of a grid answers earlier questions (`Questions.earlier`: those of the validation period, which is as
+    long as the horizon and ends at the cutoff, knowing what lies before it); the best mean nDCG@10 on the next order
+    wins, the first among equals.
     """
     chosen = {each.name: settings for each in baselines if choices and (settings := choices.read(each)) is not None}
     open_ = [each for each in baselines if each.name not in chosen]
     if any(len(each.grid) > 1 for each in open_):
-        earlier = _validation(problem)
+        earlier = Problem(problem.questions.earlier(problem.catalogue), problem.catalogue)
         fresh = {each.name: _best(each, earlier) for each in open_ if len(each.grid) > 1}
         if choices:
             choices.write(fresh)
         chosen.update(fresh)
     return {each.name: chosen.get(each.name, each.grid[0]) for each in baselines}
-
-
-def _validation(problem: Problem) -> Problem:
-    questions = problem.questions
-    start = questions.cutoff - questions.horizon_days * DAY
-    return Problem(ask(questions.everyone, problem.catalogue, start, questions.horizon_days), problem.catalogue)
 
 
 def _best(baseline: Baseline, problem: Problem) -> Settings:

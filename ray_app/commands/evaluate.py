@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ray_app.commands.options import Data, Json, Model
+from ray_app.commands.options import Data, Json, Model, Protocol
 from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 def evaluate(
     data: Data,
     model: Model = "demand@champion",
+    protocol: Protocol = "cutoff",
     cutoff: Annotated[
         str | None, typer.Option(help="Histories end before this date; the truth lies from it on.")
     ] = None,
-    horizon_days: Annotated[int, typer.Option(min=1, max=91, help="Length of the horizon.")] = 28,
+    horizon_days: Annotated[
+        int | None, typer.Option(min=1, max=91, help="Length of the horizon, 28 days by default.")
+    ] = None,
     baselines: Annotated[str, typer.Option(help="Names with commas between, all, or none.")] = "all",
     rankings: Annotated[
         list[str] | None,
@@ -37,7 +40,7 @@ def evaluate(
 
     if report:
         check_report(report)
-    name, evaluation = evaluation_of(data, model, cutoff, horizon_days, baselines, rankings or ())
+    name, evaluation = evaluation_of(data, model, cutoff, horizon_days, baselines, rankings or (), protocol)
     show(evaluation.report, console)
     if report:
         from ray_app.reports.evaluation import evaluation_page
@@ -48,27 +51,32 @@ def evaluate(
 
 
 def evaluation_of(
-    data: Path, model: str, cutoff: str | None, horizon_days: int, baselines: str, rankings: Sequence[str] = ()
+    data: Path,
+    model: str,
+    cutoff: str | None,
+    horizon_days: int | None,
+    baselines: str,
+    rankings: Sequence[str] = (),
+    protocol: str = "cutoff",
 ) -> "tuple[str, Evaluation]":
     """The model's full name, and what was found about it."""
     from demand.baselines import named
     from demand.dataset import Dataset
-    from demand.moments import moment
+    from demand.protocols import protocol as by_name
     from demand.rankings import RankingFile
     from modeling.predictor import Predictor
     from modeling.registry import Registry
     from ray_app.home import Home
     from training.evaluation import evaluate as compare
-    from training.run import default_cutoff
 
     home = Home.here()
     chosen, left_out = named(baselines)
     others = [RankingFile.parse(each) for each in rankings]
     dataset = Dataset.open(data)
-    when = moment(cutoff) if cutoff else default_cutoff(dataset)
+    asked = by_name(protocol, dataset, cutoff, horizon_days)
     version = Registry(home.folder).resolve(model)
     for name in left_out:
         say(f"without {name}: pip install 'demandcast[baselines]'")
     with console.status(f"evaluating {version}"):
         predictor = Predictor.load(version.checkpoint)
-        return str(version), compare(predictor, dataset, when, horizon_days, chosen, others, home.baselines)
+        return str(version), compare(predictor, dataset, asked, chosen, others, home.baselines)

@@ -17,6 +17,13 @@ Cutoff = Annotated[
     str | None,
     typer.Option(help="Training sees only what is before this date; the 28 days before it are for validation."),
 ]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        help="What is learned from and what is asked: cutoff, the days from a date on; or taiw, each customer's last "
+        "order, by the rules of a published comparison."
+    ),
+]
 Customers = Annotated[int | None, typer.Option(min=1, help="Take part with only so many customers, drawn at random.")]
 Workers = Annotated[int, typer.Option(min=1, help="Training workers: copies of the model, or parts of one (layout.*).")]
 HorizonDays = Annotated[int | None, typer.Option(min=1, max=91, help="Ask about so many days.")]

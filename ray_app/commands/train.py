@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from demand.errors import SettingsError
-from ray_app.commands.options import Customers, Cutoff, Json, Name, Preset, Set, Workers
+from ray_app.commands.options import Customers, Cutoff, Json, Name, Preset, Protocol, Set, Workers
 from ray_app.output import console, emit, say
 
 
 def train(
     data: Annotated[Path | None, typer.Option(help="Dataset folder, as 'demandcast data import' makes it.")] = None,
     preset: Preset = "nano",
+    protocol: Protocol = "cutoff",
     cutoff: Cutoff = None,
     customers: Customers = None,
     workers: Workers = 1,
@@ -58,7 +59,7 @@ def train(
         plan = jobs.saved_plan(Plan, home.runs / f"{run}.json")
     elif data:
         run = fresh_name("train")
-        plan = jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, workers, home)
+        plan = jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, workers, home, protocol)
     else:
         raise SettingsError("give --data FOLDER, or --resume RUN")
     say(f"run {run}")

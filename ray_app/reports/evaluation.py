@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from demand.metrics import METRICS
-from demand.questions import HORIZON, PARTS
+from demand.comparison import MODEL
+from demand.questions import HORIZON
 from demand.slices import HISTORIES
 from demand.value import CUTS
 from ray_app.reports.figures import by_slice, quality, reliability_diagram, totals_scatter
 from ray_app.reports.page import Grid, Page, Section
-from ray_app.scoreboard import LEGEND, calibrations, title, verdict
+from ray_app.scoreboard import LEGEND, asked, calibrations, title, verdict
 from training.evaluation import Evaluation
+from training.totals import Totals
 
 PLOTTED = ("ndcg@10", "recall@20")
 WORTH = [f"{what}@{k}" for k in CUTS for what in ("conversion", "captured", "rating")]
@@ -19,24 +20,33 @@ WORTH = [f"{what}@{k}" for k in CUTS for what in ("conversion", "captured", "rat
 def evaluation_page(model: str, evaluation: Evaluation) -> Page:
     """Everything that an evaluation found about a model, as a page."""
     report = evaluation.report
-    facts = [
-        f"test period: {report['horizon_days']} days from {report['cutoff'][:10]}",
-        f"{report['customers']:,} customers with at least 3 orders before and one in it",
-        "intervals: 95 %, bootstrap over customers",
-    ]
-    sections = [*(_quality(report, part) for part in PARTS), *(_slices(report, part) for part in PARTS)]
-    sections += [_chances(report), _totals(evaluation), _worth(report), _settings(report)]
+    if report["cutoff"]:
+        test = f"test period: {report['horizon_days']} days from {report['cutoff'][:10]}"
+        people = f"{report['customers']:,} customers with at least 3 orders before and one in it"
+    else:
+        test, people = f"test: protocol {report['protocol']}", f"{report['customers']:,} customers"
+    parts = asked(report)
+    sections = [*(_quality(report, part) for part in parts), *(_slices(report, part) for part in parts)]
+    sections += [_chances(report)]
+    if evaluation.totals:
+        sections += [_totals(report, evaluation.totals, evaluation.items)]
+    sections += [_worth(report), _settings(report)]
+    facts = [test, people, "intervals: 95 %, bootstrap over customers"]
     return Page(f"{model}: evaluation", facts, sections)
 
 
 def _quality(report: Mapping[str, Any], part: str) -> Section:
     methods, ends, leads = report[part], report["intervals"][part], report["differences"][part]
-    figures = [quality(methods, ends, metric, metric) for metric in PLOTTED]
-    rows = [[name, *(_with_interval(row[key], ends[name][key]) for key in METRICS)] for name, row in methods.items()]
-    tables = [Grid(["", *METRICS], rows)]
+    metrics = list(methods[MODEL])
+    figures = [quality(methods, ends, metric, metric) for metric in PLOTTED if metric in metrics]
+    rows = [[name, *(_with_interval(row[key], ends[name][key]) for key in metrics)] for name, row in methods.items()]
+    tables = [Grid(["", *metrics], rows)]
     if leads:
-        rows = [[name, *(_lead(lead[key]) for key in METRICS)] for name, lead in leads.items()]
-        tables.append(Grid(["", *METRICS], rows, f"The model's lead over each: {LEGEND}"))
+        rows = [[name, *(_lead(lead[key]) for key in metrics)] for name, lead in leads.items()]
+        tables.append(Grid(["", *metrics], rows, f"The model's lead over each: {LEGEND}"))
+    if published := report.get("published"):
+        rows = [[name, *(f"{row[key]:.4f}" for key in metrics)] for name, row in published.items()]
+        tables.append(Grid(["", *metrics], rows, "As published, by the same protocol; not run here"))
     return Section(f"Quality: {title(report, part)}", "", figures, tables)
 
 
@@ -64,7 +74,7 @@ def _slices(report: Mapping[str, Any], part: str) -> Section:
 
 def _chances(report: Mapping[str, Any]) -> Section:
     figures, rows = [], []
-    for part in PARTS:
+    for part in asked(report):
         for name, words in (("all", "all items"), ("top20", "the 20 items shown")):
             each = report["calibration"][part][name]
             heading = f"{title(report, part)}, {words}"
@@ -81,13 +91,12 @@ def _chances(report: Mapping[str, Any]) -> Section:
     return Section("Can the probabilities be believed?", text, figures, [Grid(columns, rows)])
 
 
-def _totals(evaluation: Evaluation) -> Section:
-    report, totals = evaluation.report, evaluation.totals
+def _totals(report: Mapping[str, Any], totals: Totals, items: list[str]) -> Section:
     pairs = {
         "quantity": (totals.expected_quantity, totals.quantity),
         "amount": (totals.expected_amount, totals.amount),
     }
-    figures = [totals_scatter(evaluation.items, *pair, what) for what, pair in pairs.items()]
+    figures = [totals_scatter(items, *pair, what) for what, pair in pairs.items()]
     rows = [
         [
             what,
@@ -109,7 +118,7 @@ def _totals(evaluation: Evaluation) -> Section:
 
 def _worth(report: Mapping[str, Any]) -> Section:
     tables = []
-    for part in PARTS:
+    for part in asked(report):
         business, bought = report["business"][part], report["bought"][part]
         keys = [key for key in WORTH if any(key in row for row in business.values())]
         rows = [[name, *(_worth_cell(key, row) for key in keys)] for name, row in business.items()]
@@ -135,7 +144,8 @@ def _settings(report: Mapping[str, Any]) -> Section:
         [name, ", ".join(f"{key} {value}" for key, value in settings.items()) or "nothing to choose"]
         for name, settings in report["settings"].items()
     ]
-    text = f"Chosen on the {report['horizon_days']} days before the test period by nDCG@10 on the next order."
+    where = f"the {report['horizon_days']} days before the test period" if report["cutoff"] else "the orders before"
+    text = f"Chosen on {where} by nDCG@10 on the next order."
     return Section("Settings of the baselines", text, (), [Grid(["", "settings"], rows)] if rows else ())
 
 

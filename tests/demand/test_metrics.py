@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demand.metrics import hits_of, met, ranking_metrics, top_k
+from demand.metrics import hits_of, long_ideal_metrics, met, ranking_metrics, top_k
 
 
 def test_values_worked_out_by_hand() -> None:
@@ -20,6 +20,18 @@ def test_values_worked_out_by_hand() -> None:
     assert metrics["ndcg@1"] == pytest.approx((0 + 1) / 2)
     assert metrics["ndcg@3"] == pytest.approx(((1 / np.log2(3)) / ideal_of_two + 1) / 2)
     assert metrics["hit@10"] == 1.0
+
+
+def test_an_ideal_may_be_longer_than_the_ranking() -> None:
+    ranked = np.array([[0, 20, 1, *range(21, 28)], [5, *range(20, 29)]])
+    truths = [np.arange(12), np.array([5])]
+
+    metrics = long_ideal_metrics(ranked, truths)
+
+    assert metrics["precision@10"].tolist() == [0.2, 0.1]
+    assert metrics["recall@10"].tolist() == [2 / 12, 1]
+    ideal_of_twelve = sum(1 / np.log2(rank + 1) for rank in range(1, 13))
+    assert metrics["ndcg@10"] == pytest.approx([(1 + 1 / 2) / ideal_of_twelve, 1])
 
 
 def test_a_perfect_ranking_scores_one() -> None:

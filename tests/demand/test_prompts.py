@@ -199,6 +199,16 @@ def test_training_asks_in_every_week_from_before_the_first_order_to_the_end() ->
     assert horizon == set(range(3, 100, 7))  # an order that does not come is an answer, too
 
 
+def test_training_at_orders_asks_for_each_order_at_its_moment_and_never_shows_it() -> None:
+    customer = Customer("c", tuple(Order(day * DAY, (item,), (1.0,), (2.0,)) for day, item in ((3, "b"), (9, "m"))))
+
+    (prompt,) = renderer("compact").training_prompts(customer, 50 * DAY, np.random.default_rng(3), at_orders=True)
+
+    assert (prompt.moments.tolist(), prompt.horizons.tolist()) == ([3 * DAY, 9 * DAY], [0, 0])
+    assert [target.tolist() for target in prompt.targets] == [[0], [1]]
+    assert written(prompt) == "<start><next-order>[Bananas]<next-order><gap-6d>[Milk]"
+
+
 def test_a_question_alone_is_what_would_have_been_asked_at_its_moment() -> None:
     customer = Customer("c", tuple(Order(day * DAY, ("b",), (1.0,), (2.0,)) for day in (10, 20, 30, 40)))
     (prompt,) = renderer("compact").training_prompts(customer, 50 * DAY, np.random.default_rng(3))

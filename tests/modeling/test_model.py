@@ -177,3 +177,28 @@ def test_a_gradient_that_is_no_number_changes_nothing_and_is_told(
     after = tuning.step([arrays], [2])
     assert not after.skipped
     assert np.isfinite(after.loss)
+
+
+def test_a_calendar_starts_without_a_say_and_learns_what_sells_on_a_day(
+    catalogue: Catalogue, vocabulary: Vocabulary, renderer: Renderer
+) -> None:
+    initialize(seed=1)
+    shape = SETTINGS["gpt"].model_copy(update={"calendar": True, "dropout": 0.0})
+    model = DemandModel(shape, len(vocabulary), len(catalogue))
+    initialize_from_catalogue(model, vocabulary, catalogue)
+    offers = {day: day // 10 for day in (100, 120, 140)}  # what everyone buys on that day
+    buyers = [Customer("c", (Order(day * DAY, (catalogue.item_ids[offers[day]],), (1,), (1,)),)) for day in offers]
+    rng = np.random.default_rng(1)
+    prompts = [each for buyer in buyers for each in renderer.training_prompts(buyer, 150 * DAY, rng, at_orders=True)]
+    tuning = FineTuning(model, Schedule(3e-3, warmup_steps=0, total_steps=60, weight_decay=0.0, clip=1.0))
+    strangers = Batch.from_prompts([renderer.prompt(Customer("d"), day * DAY) for day in offers])
+
+    model.eval()
+    untrained = model(strangers)[:, 1:]
+    for step in range(60):
+        tuning.step([pack(prompts)], [step])
+    model.eval()
+    trained = model(strangers)[:, 1:]
+
+    assert torch.equal(untrained[0], untrained[1])
+    assert trained.argmax(1).tolist() == list(offers.values())

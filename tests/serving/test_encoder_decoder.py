@@ -8,6 +8,7 @@ from ray import serve
 
 from demand.dataset import Dataset
 from demand.moments import moment
+from demand.protocols import Cutoff
 from modeling.predictor import Predictor, Question
 from ray_app.presets import load_settings
 from serving.application import Served, running
@@ -24,7 +25,7 @@ TINY |= {"training.microbatch_tokens": 2_048}
 
 
 def test_an_encoder_and_decoder_is_trained_and_served(shop: Dataset, tmp_path: Path) -> None:
-    plan = Plan(data=shop.folder, settings=load_settings("t5-nano").with_values(TINY), cutoff=AS_OF)
+    plan = Plan(data=shop.folder, settings=load_settings("t5-nano").with_values(TINY), protocol=Cutoff(cutoff=AS_OF))
     checkpoint, metrics = best(fit(prepare(plan), "t5", tmp_path))
     card = finish(plan, "t5", checkpoint, metrics, tmp_path / "model")
     customer = next(iter(shop.customers(before=AS_OF)))

@@ -9,6 +9,7 @@ from ray.train import Result
 
 from demand.dataset import Dataset
 from demand.moments import moment
+from demand.protocols import Cutoff
 from modeling.layout import LayoutSettings
 from modeling.state import load_state
 from ray_app.presets import load_settings
@@ -19,9 +20,8 @@ from training.run import Plan
 
 def plan(shop: Dataset, workers: int = 1, **settings: object) -> Plan:
     values = {f"training.{name}": value for name, value in settings.items()}
-    return Plan(
-        data=shop.folder, settings=load_settings("tiny").with_values(values), cutoff=moment(CUTOFF), workers=workers
-    )
+    settings = load_settings("tiny").with_values(values)
+    return Plan(data=shop.folder, settings=settings, protocol=Cutoff(cutoff=moment(CUTOFF)), workers=workers)
 
 
 def losses(result: Result) -> list[float]:

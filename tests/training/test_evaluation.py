@@ -14,6 +14,7 @@ from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
 from demand.formats import prompt_format
 from demand.moments import DAY, moment
+from demand.protocols import Cutoff
 from demand.questions import HORIZON, NEXT, PARTS, ask
 from demand.rankings import RankingFile
 from demand.vocabulary import Vocabulary
@@ -57,7 +58,7 @@ def even(problem: Problem) -> np.ndarray:
 def evaluation(predictor: Predictor, shop: Dataset, rankings: Path) -> Evaluation:
     files = [RankingFile.parse(f"first={rankings}"), RankingFile.parse(f"later.horizon={rankings}")]
     baselines = [*named("global-top,personal-top")[0], Baseline("even", even, horizon_score=even, chances=True)]
-    return evaluate(predictor, shop, AS_OF, DAYS, baselines, files)
+    return evaluate(predictor, shop, Cutoff(cutoff=AS_OF, days=DAYS), baselines, files)
 
 
 def test_every_method_answers_the_questions_that_it_can(evaluation: Evaluation) -> None:
@@ -156,13 +157,12 @@ def test_totals_add_up_what_the_predictor_answers_and_what_was_bought(
 
 
 def test_two_methods_of_one_name_are_refused(predictor: Predictor, shop: Dataset, rankings: Path) -> None:
+    asked = Cutoff(cutoff=AS_OF, days=DAYS)
     for name in ("model", "global-top"):
         with pytest.raises(SettingsError, match=f"{name}: another method already has this name"):
-            evaluate(
-                predictor, shop, AS_OF, DAYS, named("global-top")[0], [RankingFile.parse(f"{name}.next={rankings}")]
-            )
+            evaluate(predictor, shop, asked, named("global-top")[0], [RankingFile.parse(f"{name}.next={rankings}")])
 
 
 def test_a_period_without_customers_is_refused(predictor: Predictor, shop: Dataset) -> None:
     with pytest.raises(DataError, match="no customer has 3 orders before 2024-01-02"):
-        evaluate(predictor, shop, moment("2024-01-02"), DAYS)
+        evaluate(predictor, shop, Cutoff(cutoff=moment("2024-01-02"), days=DAYS))

@@ -12,6 +12,7 @@ import ray
 from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
 from demand.moments import moment
+from demand.protocols import Cutoff
 from modeling.predictor import Predictor
 from tests.training.runs import losses, plan
 from training.completion import finish
@@ -82,7 +83,7 @@ def test_a_global_batch_that_the_workers_cannot_share_is_refused(shop: Dataset) 
 
 
 def test_too_little_data_is_refused(shop: Dataset) -> None:
-    early = plan(shop).model_copy(update={"cutoff": moment("2024-01-02")})
+    early = plan(shop).model_copy(update={"protocol": Cutoff(cutoff=moment("2024-01-02"))})
 
     with pytest.raises(DataError, match="too few orders"):
         prepare(early)

@@ -7,6 +7,7 @@ import pytest
 from demand.dataset import Dataset
 from demand.errors import SettingsError
 from demand.moments import moment
+from demand.protocols import Cutoff
 from ray_app.presets import load_settings
 from tests.conftest import CUTOFF
 from training.run import Plan
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 def sweep(shop: Dataset, **fields: object) -> SweepPlan:
     settings = load_settings("tiny").with_values({"training.epochs": 2, "training.validation_customers": 20})
-    plan = Plan(data=shop.folder, settings=settings, cutoff=moment(CUTOFF), customers=20)
+    plan = Plan(data=shop.folder, settings=settings, protocol=Cutoff(cutoff=moment(CUTOFF)), customers=20)
     return SweepPlan.model_validate({"plan": plan, "trials": 2, "formats": ("compact", "names"), **fields})
 
 

@@ -1,0 +1,66 @@
+"""Split at a moment, the same for everyone."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from demand.catalogue import PURCHASES
+from demand.dataset import Dataset
+from demand.moments import DAY, iso, moment
+from demand.protocols.protocol import VALIDATION, Protocol, Stage
+from demand.questions import MINIMUM_ORDERS, Case
+from demand.tables import TABLES
+
+VALIDATION_DAYS = 28
+
+
+class Cutoff(Protocol):
+    """Test is what lies from the cutoff on, validation the 28 days before it; the next order may come at any time.
+
+    Attributes:
+        cutoff: moment of the split.
+        days: the horizon of the test.
+    """
+
+    name: Literal["cutoff"] = "cutoff"
+    cutoff: int
+    days: int = Field(default=VALIDATION_DAYS, ge=1)
+
+    @classmethod
+    def on(cls, dataset: Dataset, cutoff: str | None = None, days: int = VALIDATION_DAYS) -> "Cutoff":
+        """With a date, or by default with the day that leaves the last 28 days for testing, that day's own included:
+        2017-12-04 for Complete Journey.
+
+        Raises:
+            DataError: the text is no date.
+        """
+        if cutoff is None and dataset.manifest["source"] == "complete-journey":
+            cutoff = "2017-12-04"
+        if cutoff is not None:
+            return cls(cutoff=moment(cutoff), days=days)
+        last = moment(dataset.manifest["last_order"])
+        return cls(cutoff=(last // DAY + 1) * DAY - VALIDATION_DAYS * DAY, days=days)
+
+    def moment(self, stage: Stage) -> int:
+        """When a stage asks."""
+        return self.cutoff - VALIDATION_DAYS * DAY if stage == VALIDATION else self.cutoff
+
+    def cases(self, dataset: Dataset, ids: Sequence[str], stage: Stage) -> Iterator[Case]:
+        start = self.moment(stage)
+        end = start + self.horizon_days(stage) * DAY
+        return (Case.at(each, start, end) for each in dataset.customers(ids, before=end))
+
+    def lines(self, dataset: Dataset, stage: Stage) -> pa.Table:
+        past = [("ts", "<", pa.scalar(self.moment(stage), TABLES["orders"].field("ts").type))]
+        return dataset.table("orders", PURCHASES, past)
+
+    def fewest(self, stage: Stage) -> int:
+        return MINIMUM_ORDERS
+
+    def horizon_days(self, stage: Stage) -> int:
+        return VALIDATION_DAYS if stage == VALIDATION else self.days
+
+    def boundary(self, stage: Stage) -> str:
+        return iso(self.moment(stage))

