@@ -1,7 +1,11 @@
 """Calibration: from how often an item is expected to the chance that it is bought within the question.
 
-Platt scaling (Platt, 1999) on the log of the rate: chance = sigmoid(slope * log rate + level + span * log days).
-It never changes the order of items.
+Of a Poisson process with the rate r, the chance is 1 - exp(-r): Platt scaling (Platt, 1999) with that link,
+
+    chance = 1 - exp(-exp(slope * log r + bend * max(log r - log BEND, 0) + level + span * log days))
+
+Without a bend, what is seldom bought, which is nearly everything, would decide what is said of the few likely items
+that are shown. It never changes the order of items.
 """
 
 from collections.abc import Sequence
@@ -9,9 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy.optimize import minimize
-from scipy.special import expit
 
 SMALLEST_RATE = 1e-9
+BEND = 0.05
+"""Rates above it have a slope of their own."""
+STEEPEST = 3.0
+"""Highest logarithm of a calibrated rate: the chance is 1."""
 
 
 class Curve(BaseModel):
@@ -21,17 +28,19 @@ class Curve(BaseModel):
 
     slope: float
     level: float
+    bend: float = 0.0
     span: float = 0.0
 
     def chance(self, rates: np.ndarray, days: int) -> np.ndarray:
         """Rates of any shape to chances of the same shape."""
-        log_rates = np.log(np.maximum(rates, SMALLEST_RATE))
-        chances: np.ndarray = expit(self.slope * log_rates + self.level + self.span * np.log(max(days, 1)))
+        logs = np.log(np.maximum(rates, SMALLEST_RATE))
+        more = self.bend * np.maximum(logs - np.log(BEND), 0)
+        chances: np.ndarray = _chance(self.slope * logs + more + self.level + self.span * np.log(max(days, 1)))
         return chances
 
 
 class Calibration(BaseModel):
-    """The curves of both kinds of question. The default takes orders as a Poisson process of small rates."""
+    """The curves of both kinds of question. The default believes the rates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,16 +61,24 @@ def fit_curve(rates: Sequence[np.ndarray], bought: Sequence[np.ndarray], days: S
         days: for each window its length, all 0 for the next order. Windows of one length leave `span` at 0.
     """
     logs = np.concatenate([np.log(np.maximum(each, SMALLEST_RATE)).ravel() for each in rates])
-    labels = np.concatenate([each.ravel() for each in bought]).astype(np.float64)
-    sizes = [each.size for each in rates]
-    spans = np.repeat(np.log(np.maximum(days, 1)), sizes) if len(set(days)) > 1 else None
-    features = np.stack([logs, np.ones_like(logs)] + ([] if spans is None else [spans]), axis=1)
+    happened = np.concatenate([each.ravel() for each in bought])
+    spans = np.repeat(np.log(np.maximum(days, 1)), [each.size for each in rates])
+    features = np.stack([logs, np.maximum(logs - np.log(BEND), 0), np.ones_like(logs), spans], axis=1)
 
     def loss_and_gradient(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        scores = features @ weights
-        loss = np.logaddexp(0, scores).sum() - labels @ scores
-        return loss / len(labels), features.T @ (expit(scores) - labels) / len(labels)
+        scores = np.minimum(features @ weights, STEEPEST)
+        rate, chance = np.exp(scores), _chance(scores)
+        loss = np.where(happened, -np.log(chance), rate)
+        slope = np.where(happened, -rate * (1 - chance) / chance, rate)
+        return loss.mean(), features.T @ slope / len(scores)
 
-    start = np.array([1.0, 2.0] + ([] if spans is None else [0.0]))
-    fitted = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B").x
-    return Curve(slope=float(fitted[0]), level=float(fitted[1]), span=float(fitted[2]) if len(fitted) > 2 else 0.0)
+    rising, any_, none = (1e-3, None), (None, None), (0.0, 0.0)
+    bounds = [rising, (0.0, None), any_, any_ if len(set(days)) > 1 else none]
+    fitted = minimize(loss_and_gradient, np.array([1.0, 0.0, 0.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Curve(slope=float(fitted[0]), bend=float(fitted[1]), level=float(fitted[2]), span=float(fitted[3]))
+
+
+def _chance(logs: np.ndarray) -> np.ndarray:
+    """Of at least one event, from the logarithm of its rate."""
+    chance: np.ndarray = np.maximum(-np.expm1(-np.exp(np.minimum(logs, STEEPEST))), SMALLEST_RATE)
+    return chance

@@ -100,21 +100,28 @@ def slices_table(report: Mapping[str, Any], part: str) -> Table:
     return table
 
 
+def calibrations(report: Mapping[str, Any], part: str) -> dict[str, Mapping[str, Any]]:
+    """By method what came of its probabilities, the model first."""
+    others = {name: each[part] for name, each in report["calibration_of"].items()}
+    return {MODEL: report["calibration"][part], **others}
+
+
 def chances_table(report: Mapping[str, Any]) -> Table:
-    """How far the model's probabilities can be believed, and what its ten first items are worth."""
-    table = Table(title="the model's probabilities, and its ten first items")
-    for column in ("", "error, shown", "error, all", "Brier", "log loss", "converted", "money met"):
+    """How far probabilities can be believed, and what the ten first items are worth."""
+    table = Table(title="probabilities, and the ten first items")
+    for column in ("", "", "error, shown", "error, all", "Brier", "log loss", "converted", "money met"):
         table.add_column(column, justify="left" if not column else "right")
     for part in asked(report):
-        shown, every = report["calibration"][part]["top20"], report["calibration"][part]["all"]
-        worth = report["business"][part][MODEL]
-        table.add_row(
-            title(report, part),
-            f"{shown['ece']:.2%}",
-            f"{every['ece']:.3%}",
-            f"{every['brier']:.5f}",
-            f"{every['log_loss']:.5f}",
-            f"{worth['conversion@10']:.1%}",
-            f"{worth['captured@10']:.1%}" if "captured@10" in worth else "",
-        )
+        for name, found in calibrations(report, part).items():
+            shown, every, worth = found["top20"], found["all"], report["business"][part][name]
+            table.add_row(
+                title(report, part) if name == MODEL else "",
+                name,
+                f"{shown['ece']:.2%}",
+                f"{every['ece']:.3%}",
+                f"{every['brier']:.5f}",
+                f"{every['log_loss']:.5f}",
+                f"{worth['conversion@10']:.1%}",
+                f"{worth['captured@10']:.1%}" if "captured@10" in worth else "",
+            )
     return table

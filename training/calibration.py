@@ -12,7 +12,7 @@ from demand.questions import Case
 from modeling.calibration import Calibration, Curve, fit_curve
 from modeling.predictor import Predictor, Question
 
-CUSTOMERS = 400
+CUSTOMERS = 800
 HORIZON_SHARES = (0.5, 1.0)
 """Horizons that are asked about, as shares of the validation period."""
 

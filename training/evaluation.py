@@ -1,7 +1,7 @@
 """Evaluation: a model, the baselines and rankings from files answer the same questions about the same customers."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from demand.baselines.baseline import Baseline, Settings
+from demand.baselines.baseline import Baseline
 from demand.baselines.problem import Problem
 from demand.baselines.tuning import Choices, tune
 from demand.comparison import MODEL, Comparison, Estimate, compare
@@ -41,8 +41,9 @@ class Evaluation:
         report: plain JSON values. "protocol", "cutoff" and "horizon_days" (null where it has none), "customers"; by
             question (`demand.questions.PARTS`, as far as the protocol asks them) and method the means of the protocol's
             metrics; under "intervals", "differences", "slices", "calibration", "business" and "bought" more by
-            question; "settings" of the baselines; "demand", the totals summed up; "published", by method what the
-            literature reports, where it does.
+            question; "calibration_of", by method and question, of the baselines whose scores are chances; "settings" of
+            the baselines; "demand", the totals summed up; "published", by method what the literature reports, where it
+            does.
         totals: demand of the horizon by item, over all customers with a history; None without a horizon.
         items: the items' names, in the order of the totals.
     """
@@ -69,7 +70,8 @@ def evaluate(
         choices: folder in which the baselines' chosen settings are remembered.
 
     Raises:
-        SettingsError: two methods have one name, or the model learned by another protocol.
+        SettingsError: two methods have one name, a baseline cannot answer by the protocol, or the model learned by
+            another.
         DataError: nobody can be asked; a file of rankings is not what it should be.
     """
     check_protocol(predictor, protocol)
@@ -77,6 +79,9 @@ def evaluate(
     questions = protocol.questions(dataset, dataset.customer_ids, catalogue, TEST)
     parts = questions.parts
     _check_names(baselines, rankings, parts)
+    for each in baselines:
+        if each.one_moment and HORIZON not in parts:
+            raise SettingsError(f"baseline '{each.name}' asks everyone at one moment, which {protocol.name} does not")
     if not questions.customers:
         then = (
             f"{iso(questions.cutoff)} and one in {questions.horizon_days} days" if HORIZON in parts else "the last one"
@@ -88,7 +93,15 @@ def evaluate(
     settings = tune(baselines, problem, remembered)
     answers = {part: _Answers.of(predictor, questions, part) for part in parts}
     ranked: Rankings = {part: {MODEL: top_k(each.rates, TOP)} for part, each in answers.items()}
-    for part, found in (*_ranked(baselines, problem, settings), *read):
+    others: dict[str, dict[str, Any]] = {}
+    for each in baselines:
+        for part, scores in each.answers(problem, settings[each.name]).items():
+            if part not in parts:
+                continue
+            ranked[part][each.name] = top_k(scores[: problem.asked], TOP)
+            if each.chances:
+                others.setdefault(each.name, {})[part] = _calibration(scores, scores, answers[part].baskets)
+    for part, found in read:
         ranked[part].update(found)
     demand = None
     if HORIZON in parts:
@@ -100,7 +113,10 @@ def evaluate(
         "horizon_days": days or None,
         "customers": len(questions.customers),
         **_compared(ranked, questions, predictor, protocol),
-        "calibration": {part: each.calibration() for part, each in answers.items()},
+        "calibration": {
+            part: _calibration(each.chances, each.everyones_rates, each.baskets) for part, each in answers.items()
+        },
+        "calibration_of": others,
         "settings": {name: dict(each) for name, each in settings.items()},
         **({"demand": demand.summary()} if demand else {}),
         **({"published": protocol.published} if protocol.published else {}),
@@ -146,24 +162,30 @@ class _Answers:
         """Those of the customers asked about, (R, V)."""
         return self.everyones_rates[: self.asked]
 
-    def calibration(self) -> dict[str, Any]:
-        """Over "all" pairs of customer and item, and over the "top20" items shown to each customer."""
-        happened = np.zeros(self.chances.shape, dtype=bool)
-        for row, basket in enumerate(self.baskets):
-            happened[row, basket.items] = True
-        shown = top_k(self.everyones_rates, TOP)
-        pairs = {
-            "all": (self.chances, happened),
-            f"top{TOP}": (np.take_along_axis(self.chances, shown, 1), np.take_along_axis(happened, shown, 1)),
+
+def _calibration(chances: np.ndarray, scores: np.ndarray, baskets: Sequence[Basket]) -> dict[str, Any]:
+    """Over "all" pairs of customer and item, and over the "top20" items shown to each customer.
+
+    Args:
+        chances, scores: (R, V); items are shown by their score.
+        baskets: what each row's customer bought.
+    """
+    happened = np.zeros(chances.shape, dtype=bool)
+    for row, basket in enumerate(baskets):
+        happened[row, basket.items] = True
+    shown = top_k(scores, TOP)
+    pairs = {
+        "all": (chances, happened),
+        f"top{TOP}": (np.take_along_axis(chances, shown, 1), np.take_along_axis(happened, shown, 1)),
+    }
+    return {
+        name: {
+            **calibration_metrics(*pair),
+            "pairs": pair[0].size,
+            "bins": [asdict(each) for each in reliability(*pair)],
         }
-        return {
-            name: {
-                **calibration_metrics(*pair),
-                "pairs": pair[0].size,
-                "bins": [asdict(each) for each in reliability(*pair)],
-            }
-            for name, pair in pairs.items()
-        }
+        for name, pair in pairs.items()
+    }
 
 
 def _check_names(baselines: Sequence[Baseline], rankings: Sequence[RankingFile], parts: Sequence[str]) -> None:
@@ -188,15 +210,6 @@ def _key(dataset: Dataset, predictor: Predictor, questions: Questions) -> str:
     """Equal where baselines would be tuned on the same questions."""
     asked = [dataset.content_hash, questions.cutoff, questions.horizon_days, *predictor.catalogue.item_ids]
     return hashlib.sha256("\n".join(map(str, asked)).encode()).hexdigest()[:16]
-
-
-def _ranked(
-    baselines: Sequence[Baseline], problem: Problem, settings: Mapping[str, Settings]
-) -> Iterable[tuple[str, dict[str, np.ndarray]]]:
-    for each in baselines:
-        for part, scores in each.answers(problem, settings[each.name]).items():
-            if part in problem.questions.parts:
-                yield part, {each.name: top_k(scores, TOP)}
 
 
 def _compared(ranked: Rankings, questions: Questions, predictor: Predictor, protocol: Protocol) -> dict[str, Any]:

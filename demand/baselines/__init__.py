@@ -5,6 +5,7 @@ A further method is one more file with a score function, and one more line here.
 
 from demand.baselines.als import implicit_als
 from demand.baselines.baseline import Baseline
+from demand.baselines.gradient_boosting import horizon_chances, next_chances
 from demand.baselines.popularity import global_top, personal_top
 from demand.baselines.tifu_knn import tifu_knn
 from demand.baselines.up_cf import up_cf
@@ -44,6 +45,18 @@ BASELINES: dict[str, Baseline] = {
                 for regularization in (10.0, 30.0)
             ),
             package="implicit",
+        ),
+        Baseline(
+            "lightgbm",
+            next_chances,
+            (
+                {"leaves": 31, "learning_rate": 0.05, "rounds": 200},
+                {"leaves": 63, "learning_rate": 0.05, "rounds": 200},
+            ),
+            horizon_score=horizon_chances,
+            package="lightgbm",
+            one_moment=True,
+            chances=True,
         ),
     )
 }

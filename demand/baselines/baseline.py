@@ -24,6 +24,8 @@ class Baseline:
         grid: settings to choose among, plain JSON values; the first is taken where there is nothing to choose by.
         horizon_score: for a method that answers the horizon otherwise than the next order.
         package: what must be installed for it.
+        one_moment: whether it can only answer questions that are asked of everyone at one moment.
+        chances: whether its scores are chances that the item is bought.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Baseline:
     grid: tuple[Settings, ...] = ({},)
     horizon_score: Callable[..., np.ndarray] | None = None
     package: str | None = None
+    one_moment: bool = False
+    chances: bool = False
 
     @property
     def installed(self) -> bool:
@@ -38,7 +42,12 @@ class Baseline:
         return self.package is None or find_spec(self.package) is not None
 
     def answers(self, problem: Problem, settings: Settings) -> dict[str, np.ndarray]:
-        """Scores for both questions, (R, V) each."""
+        """Scores for both questions, (R, V) each.
+
+        Where they are chances, the horizon's are of everyone, (everyone, V), the customers asked about first: they are
+        judged by everyone with a history, as the model's are.
+        """
         scores = self.score(problem, **settings)
-        horizon = self.horizon_score(problem, **settings) if self.horizon_score else scores
+        about = problem.of_everyone() if self.chances else problem
+        horizon = self.horizon_score(about, **settings) if self.horizon_score else scores
         return {NEXT: scores, HORIZON: horizon}

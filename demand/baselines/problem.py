@@ -1,13 +1,17 @@
 """What a baseline sees: the questions, the catalogue, and purchases as arrays."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
 
 from demand.catalogue import Catalogue
 from demand.questions import Questions
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,31 @@ class Problem:
 
     Histories end before the questions' cutoff, so whatever a method fits on them knows nothing of the answers. One that
     learns from questions and answers makes its own: `questions.earlier(catalogue)`, or `ask` with an earlier cutoff.
+
+    Attributes:
+        about_everyone: whether everyone is asked about, also those whose answer is an order that does not come.
     """
 
     questions: Questions
     catalogue: Catalogue
+    about_everyone: bool = False
+    _made: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def asked(self) -> int:
         """R: customers asked about, the first rows of everyone."""
-        return len(self.questions.customers)
+        return len(self.questions.everyone if self.about_everyone else self.questions.customers)
+
+    def of_everyone(self) -> "Problem":
+        """The same about everyone, sharing what `once` made."""
+        return replace(self, about_everyone=True)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What settings and questions of one method share: made at the first call, kept as long as the problem."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
 
     @cached_property
     def orders(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from demand.slices import HISTORIES
 from demand.value import CUTS
 from ray_app.reports.figures import by_slice, quality, reliability_diagram, totals_scatter
 from ray_app.reports.page import Grid, Page, Section
-from ray_app.scoreboard import LEGEND, asked, title, verdict
+from ray_app.scoreboard import LEGEND, asked, calibrations, title, verdict
 from training.evaluation import Evaluation
 from training.totals import Totals
 
@@ -79,14 +79,15 @@ def _chances(report: Mapping[str, Any]) -> Section:
             each = report["calibration"][part][name]
             heading = f"{title(report, part)}, {words}"
             figures.append(reliability_diagram(each["bins"], heading, logarithmic=name == "all"))
-            numbers = [f"{each[key]:.5f}" for key in ("ece", "brier", "log_loss")]
-            rows.append([heading, f"{each['pairs']:,}", *numbers])
+            for method, found in calibrations(report, part).items():
+                numbers = [f"{found[name][key]:.5f}" for key in ("ece", "brier", "log_loss")]
+                rows.append([heading, method, f"{each['pairs']:,}", *numbers])
     text = (
         "Pairs of customer and item in bins of equal number, by predicted probability. The next order is judged by the "
         "customers above, the horizon by every customer with an order before it. A bin in which nothing was bought has "
-        "no place on logarithmic axes."
+        "no place on logarithmic axes. The plots are the model's."
     )
-    columns = ["", "pairs", "calibration error", "Brier score", "log loss"]
+    columns = ["", "", "pairs", "calibration error", "Brier score", "log loss"]
     return Section("Can the probabilities be believed?", text, figures, [Grid(columns, rows)])
 
 

@@ -7,7 +7,7 @@ from demand.catalogue import Catalogue
 from demand.customer import Customer, Order, Review
 from demand.questions import Basket, Questions
 
-CATALOGUE = Catalogue(pa.table({"item_id": list("abcdef"), "name": list("ABCDEF")}))
+CATALOGUE = Catalogue(pa.table({"item_id": list("abcdef"), "name": list("ABCDEF"), "category": [None] * 6}))
 
 
 def customer(*orders: str, name: str = "", age: str = "", reviews: tuple[Review, ...] = ()) -> Customer:

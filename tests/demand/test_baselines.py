@@ -87,7 +87,9 @@ def test_every_baseline_scores_every_item_for_both_questions_with_every_setting(
     for settings in BASELINES[name].grid:
         answers = BASELINES[name].answers(shop, settings)
         assert set(answers) == {NEXT, HORIZON}
-        assert all(scores.shape == (2, 6) and np.isfinite(scores).all() for scores in answers.values())
+        assert answers[NEXT].shape == (2, 6)
+        assert answers[HORIZON].shape == ((3, 6) if BASELINES[name].chances else (2, 6))
+        assert all(np.isfinite(scores).all() for scores in answers.values())
 
 
 def test_a_baseline_may_answer_the_horizon_otherwise() -> None:
@@ -98,6 +100,17 @@ def test_a_baseline_may_answer_the_horizon_otherwise() -> None:
 
     assert answers[NEXT].tolist() == personal_top(shop).tolist()
     assert answers[HORIZON].tolist() == global_top(shop).tolist()
+
+
+def test_chances_of_the_horizon_are_of_everyone_asked_about_first() -> None:
+    method = Baseline("likely", personal_top, horizon_score=personal_top, chances=True)
+    shop = problem([customer("a", "ab")], [customer("b", "bc")])
+
+    answers = method.answers(shop, {})
+
+    assert answers[NEXT].shape == (1, 6)
+    assert answers[HORIZON].shape == (2, 6)
+    assert answers[HORIZON][0].tolist() == answers[NEXT][0].tolist()
 
 
 def test_a_baseline_without_its_package_is_left_out_of_all_and_refused_by_name(

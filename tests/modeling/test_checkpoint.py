@@ -96,12 +96,22 @@ def test_training_state_comes_back_without_running_code(tmp_path: Path) -> None:
 
 def test_calibration_finds_the_curve_that_made_the_labels() -> None:
     rng = np.random.default_rng(0)
-    shares = rng.dirichlet(np.full(50, 0.1), 4_000)
-    true = Curve(slope=0.8, level=1.0)
+    rates = 20 * rng.dirichlet(np.full(50, 0.1), 8_000)
+    true = Curve(slope=0.8, bend=0.4, level=-0.5, span=0.3)
+    windows = [7, 28]
 
-    fitted = fit_curve([shares], [rng.random(shares.shape) < true.chance(shares, 0)], [0])
+    fitted = fit_curve(
+        [rates, rates], [rng.random(rates.shape) < true.chance(rates, days) for days in windows], windows
+    )
 
-    assert (fitted.slope, fitted.level) == pytest.approx((0.8, 1.0), abs=0.03)
+    found = [fitted.slope, fitted.bend, fitted.level, fitted.span]
+    assert found == pytest.approx([0.8, 0.4, -0.5, 0.3], abs=0.04)
+
+
+def test_a_chance_is_that_of_at_least_one_event_of_a_poisson_process() -> None:
+    chances = Calibration().next_order.chance(np.array([0.0, 0.01, 2.0, 1e6]), 0)
+
+    assert chances == pytest.approx([0, 1 - np.exp(-0.01), 1 - np.exp(-2.0), 1], abs=1e-8)
 
 
 def test_transformers_loads_the_export_with_equal_hidden_states(

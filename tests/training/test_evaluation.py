@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from demand.baselines import named
+from demand.baselines.baseline import Baseline
+from demand.baselines.problem import Problem
 from demand.catalogue import Catalogue
 from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
@@ -47,20 +49,26 @@ def rankings(shop: Dataset, catalogue: Catalogue, tmp_path_factory: pytest.TempP
     return file
 
 
+def even(problem: Problem) -> np.ndarray:
+    """Every item is as likely as not."""
+    return np.full((problem.asked, len(problem.catalogue)), 0.5)
+
+
 @pytest.fixture(scope="module")
 def evaluation(predictor: Predictor, shop: Dataset, rankings: Path) -> Evaluation:
     files = [RankingFile.parse(f"first={rankings}"), RankingFile.parse(f"later.horizon={rankings}")]
-    return evaluate(predictor, shop, Cutoff(cutoff=AS_OF, days=DAYS), named("global-top,personal-top")[0], files)
+    baselines = [*named("global-top,personal-top")[0], Baseline("even", even, horizon_score=even, chances=True)]
+    return evaluate(predictor, shop, Cutoff(cutoff=AS_OF, days=DAYS), baselines, files)
 
 
 def test_every_method_answers_the_questions_that_it_can(evaluation: Evaluation) -> None:
     report = evaluation.report
 
-    assert list(report[NEXT]) == ["model", "global-top", "personal-top", "first"]
-    assert list(report[HORIZON]) == ["model", "global-top", "personal-top", "first", "later"]
+    assert list(report[NEXT]) == ["model", "global-top", "personal-top", "even", "first"]
+    assert list(report[HORIZON]) == ["model", "global-top", "personal-top", "even", "first", "later"]
     assert report[HORIZON]["later"] == report[HORIZON]["first"]
     assert report[NEXT]["personal-top"]["ndcg@10"] > report[NEXT]["first"]["ndcg@10"]
-    assert report["settings"] == {"global-top": {}, "personal-top": {}}
+    assert report["settings"] == {"global-top": {}, "personal-top": {}, "even": {}}
 
 
 def test_leads_are_differences_of_means_and_lie_in_their_intervals(evaluation: Evaluation) -> None:
@@ -96,6 +104,22 @@ def test_a_horizon_is_judged_by_everyone_and_the_next_order_by_those_who_ordered
     assert calibration[HORIZON]["top20"]["pairs"] == everyone * 20
     for part in PARTS:
         assert sum(each["count"] for each in calibration[part]["all"]["bins"]) == calibration[part]["all"]["pairs"]
+
+
+def test_chances_of_baselines_are_judged_by_what_the_model_is_judged_by(evaluation: Evaluation) -> None:
+    report = evaluation.report
+
+    assert set(report["calibration_of"]) == {"even"}
+    for part in PARTS:
+        own, other = report["calibration"][part], report["calibration_of"]["even"][part]
+        assert other["all"]["brier"] == pytest.approx(0.25)
+        assert other["all"]["log_loss"] == pytest.approx(np.log(2))
+        assert {name: each["pairs"] for name, each in other.items()} == {
+            name: each["pairs"] for name, each in own.items()
+        }
+        assert sum(each["happened"] * each["count"] for each in other["all"]["bins"]) == pytest.approx(
+            sum(each["happened"] * each["count"] for each in own["all"]["bins"])
+        )
 
 
 def test_totals_add_up_what_the_predictor_answers_and_what_was_bought(
