@@ -42,7 +42,8 @@ class Evaluation:
             question (`demand.questions.PARTS`, as far as the protocol asks them) and method the means of the protocol's
             metrics; under "intervals", "differences", "slices", "calibration", "business" and "bought" more by
             question; "calibration_of", by method and question, of the baselines whose scores are chances; "settings" of
-            the baselines; "demand", the totals summed up; "published", by method what the literature reports.
+            the baselines; "demand", the totals summed up; "published", by method what the literature reports, where it
+            does.
         totals: demand of the horizon by item, over all customers with a history; None without a horizon.
         items: the items' names, in the order of the totals.
     """
@@ -69,7 +70,8 @@ def evaluate(
         choices: folder in which the baselines' chosen settings are remembered.
 
     Raises:
-        SettingsError: two methods have one name, or the model learned by another protocol.
+        SettingsError: two methods have one name, a baseline cannot answer by the protocol, or the model learned by
+            another.
         DataError: nobody can be asked; a file of rankings is not what it should be.
     """
     check_protocol(predictor, protocol)
@@ -77,6 +79,9 @@ def evaluate(
     questions = protocol.questions(dataset, dataset.customer_ids, catalogue, TEST)
     parts = questions.parts
     _check_names(baselines, rankings, parts)
+    for each in baselines:
+        if each.one_moment and HORIZON not in parts:
+            raise SettingsError(f"baseline '{each.name}' asks everyone at one moment, which {protocol.name} does not")
     if not questions.customers:
         then = (
             f"{iso(questions.cutoff)} and one in {questions.horizon_days} days" if HORIZON in parts else "the last one"
@@ -91,6 +96,8 @@ def evaluate(
     others: dict[str, dict[str, Any]] = {}
     for each in baselines:
         for part, scores in each.answers(problem, settings[each.name]).items():
+            if part not in parts:
+                continue
             ranked[part][each.name] = top_k(scores[: problem.asked], TOP)
             if each.chances:
                 others.setdefault(each.name, {})[part] = _calibration(scores, scores, answers[part].baskets)

@@ -55,6 +55,7 @@ BASELINES: dict[str, Baseline] = {
             ),
             horizon_score=horizon_chances,
             package="lightgbm",
+            one_moment=True,
             chances=True,
         ),
     )

@@ -24,6 +24,7 @@ class Baseline:
         grid: settings to choose among, plain JSON values; the first is taken where there is nothing to choose by.
         horizon_score: for a method that answers the horizon otherwise than the next order.
         package: what must be installed for it.
+        one_moment: whether it can only answer questions that are asked of everyone at one moment.
         chances: whether its scores are chances that the item is bought.
     """
 
@@ -32,6 +33,7 @@ class Baseline:
     grid: tuple[Settings, ...] = ({},)
     horizon_score: Callable[..., np.ndarray] | None = None
     package: str | None = None
+    one_moment: bool = False
     chances: bool = False
 
     @property

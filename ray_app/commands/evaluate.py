@@ -62,6 +62,7 @@ def evaluation_of(
     """The model's full name, and what was found about it."""
     from demand.baselines import named
     from demand.dataset import Dataset
+    from demand.protocols import TEST
     from demand.protocols import protocol as by_name
     from demand.rankings import RankingFile
     from modeling.predictor import Predictor
@@ -75,6 +76,10 @@ def evaluation_of(
     dataset = Dataset.open(data)
     asked = by_name(protocol, dataset, cutoff, horizon_days)
     version = Registry(home.folder).resolve(model)
+    if baselines == "all" and not asked.horizon_days(TEST):
+        for each in [each for each in chosen if each.one_moment]:
+            chosen.remove(each)
+            say(f"without {each.name}: it asks everyone at one moment, which {asked.name} does not")
     for name in left_out:
         say(f"without {name}: pip install 'demandcast[baselines]'")
     with console.status(f"evaluating {version}"):
