@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from demand.errors import SettingsError
 
@@ -31,6 +31,11 @@ class PromptFormat(BaseModel):
     gaps: Literal["token", "words", "none"] = "token"
     history_tokens: int = Field(default=1024, ge=32, le=131_072)
     instruction: str = Field(default="", max_length=4_000)
+
+    @field_serializer("fields", when_used="json")
+    def _in_one_order(self, fields: frozenset[str]) -> list[str]:
+        """A set's order differs from process to process; the same settings must be the same text."""
+        return sorted(fields)
 
 
 FORMATS: dict[str, PromptFormat] = {

@@ -1,5 +1,9 @@
 """The renderer: golden sequences, and what must hold for every history."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -82,6 +86,19 @@ def written(prompt: Prompt) -> str:
 )
 def test_golden_sequences(name: str, golden: str) -> None:
     assert written(renderer(name).prompt(CUSTOMER, 20 * DAY)) == golden
+
+
+def test_a_formats_text_is_the_same_in_every_process() -> None:
+    program = "from demand.formats import FORMATS; print(FORMATS['profile'].model_dump_json())"
+
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": str(seed)}, stdout=-1, check=True
+        ).stdout
+        for seed in range(4)
+    }
+
+    assert len(texts) == 1
 
 
 def test_a_horizon_is_asked_with_its_own_token() -> None:
