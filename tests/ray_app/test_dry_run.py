@@ -61,7 +61,7 @@ def test_a_dataset_brings_its_own_items_and_this_machine_its_memory(
         (
             ("--preset", "llama3-8b-lora", "--gpu", "h100", "--set", "layout.tensor=1", "--set",
              "layout.sequence_parallel=false", "--set", "layout.precision=fp32", "--set", "lora.rank=0"),
-            "try --workers 2 --set layout.tensor=2",
+            "try --workers 4 --set layout.tensor=4",
         ),
     ],
 )  # fmt: skip
