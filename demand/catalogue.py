@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from demand.dataset import Dataset
 from demand.tables import TABLES
 
 PURCHASES = ["customer_id", "ts", "order_id", "item_id", "quantity", "amount"]
@@ -25,12 +24,6 @@ class Catalogue:
     """
 
     table: pa.Table
-
-    @classmethod
-    def from_dataset(cls, dataset: Dataset, before: int) -> "Catalogue":
-        """All items of a dataset, with sales figures from the orders before a moment."""
-        past = [("ts", "<", pa.scalar(before, TABLES["orders"].field("ts").type))]
-        return cls.of(dataset.table("items"), dataset.table("orders", PURCHASES, past))
 
     @classmethod
     def of(cls, items: pa.Table, lines: pa.Table) -> "Catalogue":
@@ -72,12 +65,9 @@ class Catalogue:
     @cached_property
     def categories(self) -> np.ndarray:
         """(V,) int32, equal for items of one category; an item without one is a category of its own."""
-        names = self.table["category"].to_pylist()
-        numbers: dict[str, int] = {}
-        found = [
-            len(names) + numbers.setdefault(name, len(numbers)) if name else place for place, name in enumerate(names)
-        ]
-        return np.array(found, dtype=np.int32)
+        numbers: dict[str | int, int] = {}
+        names = enumerate(self.table["category"].to_pylist())
+        return np.array([numbers.setdefault(name or place, len(numbers)) for place, name in names], dtype=np.int32)
 
     @cached_property
     def mean_quantity(self) -> np.ndarray:

@@ -79,14 +79,8 @@ def best_other(slice_report: Mapping[str, Any]) -> str | None:
 def slices_table(report: Mapping[str, Any], part: str) -> Table:
     """The model and the best other method on each slice."""
     table = Table(title=f"{title(report, part)}, slices by {SLICE_METRIC}")
-    for column, justify in (
-        ("", "left"),
-        ("customers", "right"),
-        ("model", "right"),
-        ("best other", "left"),
-        ("lead", "left"),
-    ):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for column in ("", "customers", "model", "best other", "lead"):
+        table.add_column(column, justify="right" if column in ("customers", "model") else "left")
     for name, each in report["slices"][part].items():
         other = best_other(each)
         cells = ["", ""]

@@ -13,6 +13,7 @@ from demand.dataset import Dataset
 from demand.importing import import_dataset
 from demand.moments import DAY, moment
 from demand.prompts import Prompt
+from demand.protocols import TEST, Cutoff
 from demand.record import Record
 from demand.sources import SourceOptions, source
 from demand.vocabulary import Vocabulary
@@ -62,7 +63,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def catalogue(shop: Dataset) -> Catalogue:
-    return Catalogue.from_dataset(shop, before=moment(CUTOFF))
+    return Cutoff(cutoff=moment(CUTOFF)).catalogue(shop, TEST)
 
 
 @pytest.fixture(scope="session")

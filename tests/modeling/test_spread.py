@@ -23,8 +23,9 @@ from tests.conftest import CUTOFF
 from tests.modeling.spread import STEPS, Program, Stage, run
 
 SETTINGS = ModelSettings(
-    layers=2, hidden=32, heads=4, key_value_heads=2, ffn=48, dropout=0.0, activation="swiglu", norm="rms", qk_norm=True
-)
+    layers=2, hidden=32, heads=4, key_value_heads=2, ffn=48, dropout=0.0, activation="swiglu", norm="rms", qk_norm=True,
+    calendar=True,
+)  # fmt: skip
 T5 = SETTINGS.model_copy(
     update={"architecture": "t5", "family": "t5", "positions": "relative", "key_value_heads": None, "qk_norm": False}
 )
