@@ -110,6 +110,7 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
     from demand.packing import pack
     from demand.prompts import Prompt
     from demand.record import Record
+    from demand.sales import OF_SALES
     from modeling.finetuning import FineTuning, Schedule
     from modeling.layout import LayoutSettings
     from modeling.model import DemandModel
@@ -141,7 +142,9 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
     data = [packs(step) for step in range(shape.warmup + shape.steps)]
     figures = measured(shape, lambda step: tuning.step(data[step], range(shape.microbatches)))
     hidden = settings.hidden
-    habits = settings.habit_width * (len(OF_ITEMS) + settings.habit_width) * min(shape.tokens, ITEMS) / 2
+    habits = (
+        settings.habit_width * (len(OF_ITEMS) + len(OF_SALES) + settings.habit_width) * min(shape.tokens, ITEMS) / 2
+    )
     head = (hidden * (hidden + settings.habit_width + ITEMS) + habits) * QUERIES / shape.tokens
     return {**figures, "operations": 6 * head + operations_of_layers(shape)}
 

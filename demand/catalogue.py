@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from demand.moments import DAY
+from demand.sales import Sales, visits
 from demand.tables import TABLES
 
 PURCHASES = ["customer_id", "ts", "order_id", "item_id", "quantity", "amount"]
 """Columns of the order lines that sales figures come from."""
+DAILY = ["sold_days", "sold_orders", "sold_first", "sold_again"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Catalogue:
 
     Attributes:
         table: the contract's columns of `items`, plus `orders` (how many orders held the item), `mean_quantity` and
-            `mean_amount` (of one order's purchase of it; the catalogue's mean where it never sold).
+            `mean_amount` (of one order's purchase of it; the catalogue's mean where it never sold), and by day on which
+            it sold, in lists, DAILY: which day, and what the day added to each count of `demand.sales.Sales`.
     """
 
     table: pa.Table
@@ -29,7 +33,7 @@ class Catalogue:
     def of(cls, items: pa.Table, lines: pa.Table) -> "Catalogue":
         """Items, with sales figures from order lines, PURCHASES."""
         purchases = lines.group_by(["customer_id", "order_id", "item_id"]).aggregate(
-            [("quantity", "sum"), ("amount", "sum")]
+            [("quantity", "sum"), ("amount", "sum"), ("ts", "min")]
         )
         sold = purchases.group_by("item_id").aggregate(
             [("quantity_sum", "count"), ("quantity_sum", "mean"), ("amount_sum", "mean")]
@@ -40,7 +44,7 @@ class Catalogue:
         columns["orders"] = pc.fill_null(joined["quantity_sum_count"], 0)
         columns["mean_quantity"] = pc.fill_null(joined["quantity_sum_mean"], overall[0])
         columns["mean_amount"] = pc.fill_null(joined["amount_sum_mean"], overall[1])
-        return cls(pa.table(columns).combine_chunks())
+        return cls(pa.table({**columns, **_daily(purchases, columns["item_id"])}).combine_chunks())
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -77,6 +81,36 @@ class Catalogue:
     def mean_amount(self) -> np.ndarray:
         return np.asarray(self.table["mean_amount"], dtype=np.float64)
 
+    @cached_property
+    def sales(self) -> Sales:
+        """Of the training period, day by day; nothing where the table does not tell."""
+        if DAILY[0] not in self.table.column_names:
+            return Sales.none(len(self))
+        lists = [self.table[name].combine_chunks() for name in DAILY]
+        days, *counts = (np.asarray(each.flatten(), dtype=np.int64) for each in lists)
+        items = np.repeat(np.arange(len(self)), np.asarray(lists[0].value_lengths(), dtype=np.int64))
+        return Sales.of(days, items, np.stack(counts, axis=1), len(self))
+
     def rows(self) -> list[dict[str, Any]]:
         """The items as dictionaries of the contract's columns."""
         return list(self.table.select(TABLES["items"].names).to_pylist())
+
+
+def _daily(purchases: pa.Table, item_ids: pa.ChunkedArray) -> dict[str, pa.Array]:
+    """The columns DAILY of purchases, one row for each order and item."""
+    places = pc.index_in(purchases["item_id"], value_set=item_ids.combine_chunks())
+    known = purchases.filter(places.is_valid())
+    items = np.asarray(places.drop_null(), dtype=np.int64)
+    customers = np.asarray(known["customer_id"].combine_chunks().dictionary_encode().indices)
+    times = np.asarray(known["ts_min"].cast(pa.int64()))
+    days = times // DAY
+    first = int(days.min(initial=0))
+    span = int(days.max(initial=0)) - first + 1
+    cells, cell_L = np.unique(items * span + days - first, return_inverse=True)
+    counts = [np.bincount(cell_L, each, len(cells)) for each in visits(customers, items, times).T]
+    starts = pa.array(np.searchsorted(cells, np.arange(len(item_ids) + 1) * span), type=pa.int32())
+    values = [cells % span + first, *counts]
+    return {
+        name: pa.ListArray.from_arrays(starts, pa.array(each.astype(np.int32)))
+        for name, each in zip(DAILY, values, strict=True)
+    }

@@ -23,6 +23,8 @@ NEXT_ORDER = 0
 REVIEW_TOKENS = 48
 HORIZON_SHARE = 0.3
 """Share of training queries that ask for a horizon rather than the next order."""
+QUESTIONS_A_WEEK, HALVING_WEEKS = 2.0, 13.0
+"""How many training queries there are at the end of what is learned from, and when there were half as many."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Prompt:
         moments: (Q,) int64 microseconds when each is asked.
         horizons: (Q,) int32 days that each asks about, NEXT_ORDER for the next order.
         record: all that the customer did before the last moment, however little of it the tokens hold.
-        targets: for each query the indices of the items that were really bought; empty arrays outside of training.
+        targets: for each query the indices of the items that were really bought, within a horizon once for each order
+            that held them; empty arrays outside of training.
     """
 
     tokens: np.ndarray
@@ -113,12 +116,12 @@ class Renderer:
     def training_prompts(
         self, customer: Customer, end: int, rng: np.random.Generator, at_orders: bool = False
     ) -> Iterator[Prompt]:
-        """Prompts that ask about a customer week by week, as far as the answer lies before `end`.
+        """Prompts that ask about a customer time and again, as far as the answer lies before `end`.
 
-        A history too long for one prompt is cut into several, at another place each time (`rng`). In every week a
-        question is asked at a random moment, as it will be in use, where nobody knows when the next order comes; and
-        one before the first order. `at_orders` asks for each order at its own moment instead, and for nothing else:
-        as in use where that moment is known.
+        A history too long for one prompt is cut into several, at another place each time (`rng`). Questions are asked
+        at random moments, as they will be in use, where nobody knows when the next order comes: the later, the more
+        often, for then histories are as long and the times as they will be; and one before the first order. `at_orders`
+        asks for each order at its own moment instead, and for nothing else: as in use where that moment is known.
         """
         known = customer.before(end)
         questions = self._training_questions(known, end, None if at_orders else rng)
@@ -143,17 +146,20 @@ class Renderer:
             first, room = last, capacity
 
     def _training_questions(self, customer: Customer, end: int, rng: np.random.Generator | None) -> list["_Question"]:
-        """Week by week, or with no `rng` at each order."""
+        """At random moments, or with no `rng` at each order."""
         if not customer.orders:
             return []
         times = np.array([order.ts for order in customer.orders], dtype=np.int64)
         baskets = [self._indices(order) for order in customer.orders]
-        moments, days = _weekly(times[0], end, rng) if rng else (times, np.full(len(times), NEXT_ORDER))
+        moments, days = times, np.full(len(times), NEXT_ORDER)
+        if rng:
+            moments = _moments(times[0], end, rng)
+            days = _days(moments, end, rng)
         questions: list[_Question] = []
         for moment, horizon in zip(moments.tolist(), days.tolist(), strict=True):
             first = int(np.searchsorted(times, moment))
             last = int(np.searchsorted(times, moment + horizon * DAY)) if horizon else first + 1
-            wanted = np.unique(np.concatenate([_NOTHING, *baskets[first:last]]))
+            wanted = np.concatenate([_NOTHING, *baskets[first:last]])
             if horizon or len(wanted):
                 questions.append((moment, horizon, wanted))
         return questions
@@ -253,14 +259,24 @@ _Question = tuple[int, int, np.ndarray]  # moment, NEXT_ORDER or days, items rea
 _NOTHING = np.zeros(0, dtype=np.int64)
 
 
-def _weekly(first: int, end: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A moment in each week from before the first order to the end, and what is asked then: days, or NEXT_ORDER."""
-    weeks = np.arange(first - WEEK, end, WEEK)
-    moments = np.minimum(weeks + 1 + (rng.random(len(weeks)) * WEEK).astype(np.int64), end)
+def _moments(first: int, end: int, rng: np.random.Generator) -> np.ndarray:
+    """Random moments from a week before the first order to the end, in order, QUESTIONS_A_WEEK at the end and half as
+    many with each HALVING_WEEKS before; the first one at the first order at the latest."""
+    slope = QUESTIONS_A_WEEK * HALVING_WEEKS / math.log(2)
+    total = slope * -math.expm1(-math.log(2) / HALVING_WEEKS * (end - first + WEEK) / WEEK)
+    numbers = np.arange(total)[::-1]  # of the moments, counted from the end: one falls at random within each of them
+    numbers = numbers + rng.random(len(numbers)) * np.minimum(total - numbers, 1)
+    weeks = -np.log1p(-numbers / slope) * HALVING_WEEKS / math.log(2)
+    moments = end - (weeks * WEEK).astype(np.int64)
     moments[0] = min(moments[0], first)
-    days = np.exp(rng.uniform(0, np.log(LONGEST_HORIZON), len(weeks))).astype(int)
-    days[(rng.random(len(weeks)) >= HORIZON_SHARE) | (moments + days * DAY > end)] = NEXT_ORDER
-    return moments, days
+    return moments
+
+
+def _days(moments: np.ndarray, end: int, rng: np.random.Generator) -> np.ndarray:
+    """What is asked at each moment: how many days, or NEXT_ORDER; no horizon reaches beyond the end."""
+    days = np.exp(rng.uniform(0, np.log(LONGEST_HORIZON), len(moments))).astype(int)
+    days[(rng.random(len(moments)) >= HORIZON_SHARE) | (moments + days * DAY > end)] = NEXT_ORDER
+    return days
 
 
 def profile_text(customer: Customer) -> str:

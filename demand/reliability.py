@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 BINS = 20
 SMALLEST_CHANCE = 1e-12
@@ -50,6 +51,17 @@ def log_loss(chances: np.ndarray, happened: np.ndarray) -> float:
     """The mean of -log of the chance given to what came, in nats; 0 is perfect."""
     given = np.where(happened, chances, 1 - chances.astype(np.float64))
     return float(-np.mean(np.log(np.maximum(given, SMALLEST_CHANCE))))
+
+
+def ranking_chance(chances: np.ndarray, happened: np.ndarray) -> float:
+    """The chance that what came was given a higher chance than what did not (AUC, by the rank sums of Mann and Whitney,
+    1947); half of it is luck. NaN where all came, or nothing."""
+    came = int(happened.sum())
+    pairs = came * (happened.size - came)
+    if not pairs:
+        return float("nan")
+    ranks = rankdata(chances)
+    return float((ranks[happened].sum() - came * (came + 1) / 2) / pairs)
 
 
 def calibration_metrics(chances: np.ndarray, happened: np.ndarray) -> dict[str, float]:

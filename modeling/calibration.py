@@ -11,7 +11,7 @@ that are shown. It never changes the order of items.
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import minimize
 
 SMALLEST_RATE = 1e-9
@@ -40,12 +40,17 @@ class Curve(BaseModel):
 
 
 class Calibration(BaseModel):
-    """The curves of both kinds of question. The default believes the rates."""
+    """The curves of both kinds of question. The default believes the rates.
+
+    Attributes:
+        purchases: how many there were within horizons for each one that rates let expect.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     next_order: Curve = Curve(slope=1.0, level=0.0)
     horizon: Curve = Curve(slope=1.0, level=0.0)
+    purchases: float = Field(default=1.0, gt=0)
 
     def chance(self, rates: np.ndarray, days: int) -> np.ndarray:
         """Chances that items are bought in the next order (`days` 0) or within `days` days."""

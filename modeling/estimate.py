@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from demand.habits import OF_ITEMS
+from demand.sales import OF_SALES, WINDOWS
 from modeling.devices import Device
 from modeling.layout import LayoutSettings, impossible
 from modeling.parameters import Run, crossing, matrices, stage
@@ -148,11 +149,15 @@ def _layer_numbers(run: Run) -> float:
 
 
 def _head_activations(run: Run) -> float:
-    """Bytes: scores of the items; of each query with an item met before it, features and four widths of its network."""
+    """Bytes: scores of the items and their sales; of each query with an item met before it, features and four widths of
+    its network."""
     queries = QUERIES * run.microbatch_tokens
-    scores = 2 * 4 * queries * run.items / run.layout.tensor  # 32-bit exponentials, and later their gradient
+    trends = 1 + len(WINDOWS)
+    scores = (2 + trends) * 4 * queries * run.items / run.layout.tensor  # 32-bit exponentials, and later their gradient
     pairs = queries * MET * run.longest / run.layout.tensor
-    return scores + pairs * ((len(OF_ITEMS) + 4 * run.model.habit_width) * run.bytes_per_number + BYTES_PER_PAIR)
+    return scores + pairs * (
+        (len(OF_ITEMS) + len(OF_SALES) + 4 * run.model.habit_width) * run.bytes_per_number + BYTES_PER_PAIR
+    )
 
 
 # Speed
@@ -173,7 +178,7 @@ def _flops_per_token(run: Run) -> float:
     model, encoder = run.model, run.model.architecture == "t5"
     linear = sum(each.inputs * each.outputs for each in [*matrices(model), *(crossing(model)[1:2] if encoder else ())])
     attention = 2 * model.heads * model.width * run.longest * (1 if encoder else 0.5)
-    habits = MET * run.longest * model.habit_width * (len(OF_ITEMS) + model.habit_width)
+    habits = MET * run.longest * model.habit_width * (len(OF_ITEMS) + len(OF_SALES) + model.habit_width)
     head = QUERIES * (model.hidden * (run.items + model.hidden + model.habit_width) + habits)
     again = 1 if run.layout.recompute == "full" else 0
     learned = 0 if run.lora_rank else 1

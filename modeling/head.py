@@ -1,8 +1,9 @@
-"""The output: what each query is answered, from the hidden state and the customer's habits.
+"""The output: what each query is answered, from the hidden state, the customer's habits and what sells.
 
 Shapes: R queries, P pairs of a query and an item that its customer met before, F features of an item, C of a customer,
-D hidden width, H habit width, V catalogue items, Y targets. Under tensor parallelism each process scores the L items
-whose embeddings it holds, and the pairs with one of them.
+K of an item's sales, W of these by what sold of late, N days, D hidden width, H habit width, V catalogue items, Y
+targets. Under tensor parallelism each process scores the L items whose embeddings it holds, and the pairs with one of
+them.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, gelu, linear
 
 from demand.habits import EXPECTED, OF_CUSTOMERS, OF_ITEMS
+from demand.moments import DAY
+from demand.sales import OF_SALES, WINDOWS, Sales
 from modeling.batch import Batch
 from modeling.parallel import highest_of_tensor_group
 
@@ -42,7 +45,7 @@ class Forecast:
     Attributes:
         logits_RL: scores of the items that this process holds.
         log_total_R: logarithm of the sum of exponentials over all items.
-        log_size_R: logarithm of how many different items are expected within the question.
+        log_size_R: logarithm of how many items are expected within the question, each counted once an order.
         order_R: log-odds that the customer orders at all.
     """
 
@@ -66,8 +69,9 @@ class Forecast:
     def loss(self, batch: Batch) -> Tensor:
         """-log likelihood of what was bought, summed over all queries, but for constants.
 
-        An item counts the same in whatever order it was bought, so that the best distribution is proportional to each
-        item's chance. (The mean over each order's items favours what small orders hold, and ranks worse.) Whether there
+        Each purchase counts the same, in whatever order it was made. (The mean over each order's items favours what
+        small orders hold, and ranks worse.) Within a horizon an item counts once for each order with it: whether it is
+        bought at all hardly tells one habit from another, for all are nearly certain, and how often does. Whether there
         was an order at all is asked of horizons only: there always is a next one.
         """
         bought_R = torch.zeros_like(self.log_size_R).index_add(
@@ -91,14 +95,17 @@ class Forecast:
 class DemandHead(MegatronModule):
     """Turns hidden states at queries into forecasts: how many items, which ones, and whether there is an order at all.
 
-    An item's score is that of its embedding and its popularity, as in any language model; to an item that the customer
-    met before, a small network adds what its habits are worth, given the hidden state and the item. Before anything is
+    An item's score is that of its embedding and its popularity, as in any language model, and of how it sold before the
+    day of the question, as far as the customer follows that; to an item that the customer met before, a small network
+    adds what its habits are worth, given the hidden state, the item and its sales. Before anything is
     learned the distribution is that of the customer's own orders beside `PRIOR_ORDERS` orders of everybody's (a
     Dirichlet prior), the strongest of the simple baselines; what is learned is learned on top of it.
     """
 
-    def __init__(self, config: TransformerConfig, item_count: int, habit_width: int) -> None:
+    def __init__(self, config: TransformerConfig, habit_width: int, sales: Sales) -> None:
         super().__init__(config=config)
+        self.sales, item_count = sales, sales.before.shape[1]
+        self.share_at_end_V = sales.features(np.array([sales.last]))[0, :, 0]
         width = config.hidden_size
         self.item_count = item_count
         norm = nn.RMSNorm if config.normalization == "RMSNorm" else nn.LayerNorm
@@ -112,11 +119,13 @@ class DemandHead(MegatronModule):
         self.habit_customer = nn.Linear(len(OF_CUSTOMERS), habit_width, bias=False)
         self.habit_query = nn.Linear(width, habit_width, bias=False)
         self.habit_item = nn.Linear(width, habit_width, bias=False)
+        self.habit_sales = nn.Linear(len(OF_SALES), habit_width, bias=False)
+        self.sales_query = nn.Linear(width, 1 + len(WINDOWS))
         self.habit_mixed = nn.Linear(habit_width, habit_width)
         self.habit_worth = nn.Linear(habit_width, 1)
         nn.init.normal_(self.vocabulary_query.weight, std=0.01)
         nn.init.zeros_(self.vocabulary_query.bias)
-        for layer in (self.customer_wants, self.habit_worth):
+        for layer in (self.customer_wants, self.habit_worth, self.sales_query):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -141,16 +150,35 @@ class DemandHead(MegatronModule):
         bias_L = copy_to_tensor_model_parallel_region(self.item_bias)[held.first : held.last]
         words_LD = words_WD[held.rows]
         logits_RL = (_copied(self.vocabulary_query, query_RD) @ words_LD.T).float() + bias_L
+        sales_NLK, day_R = self._sales(batch.moments_R, held)
+        logits_RL = logits_RL + self._trend(query_RD, sales_NLK, day_R)
         here_P = ((batch.met_item_P >= held.first) & (batch.met_item_P < held.last)).nonzero().squeeze(-1)
         query_P, place_P = batch.met_query_P[here_P], batch.met_item_P[here_P] - held.first
         asked_RH = _copied(self.habit_query, query_RD) + _copied(self.habit_customer, customer_RC)
         item_LH = _copied(self.habit_item, words_LD)
-        worth_P = self._worth(asked_RH[query_P] + item_LH[place_P], batch.habits_PF[here_P].to(query_RD.dtype))
+        sold_PK = sales_NLK[day_R[query_P], place_P].to(query_RD.dtype)
+        known_PH = asked_RH[query_P] + item_LH[place_P] + _copied(self.habit_sales, sold_PK)
+        worth_P = self._worth(known_PH, batch.habits_PF[here_P].to(query_RD.dtype))
         own_P = torch.log1p(batch.met_count_P[here_P] / (PRIOR_ORDERS * bias_L.detach()[place_P].exp()))
         cells_P = query_P * max(held.last - held.first, 1) + place_P
         logits_RL = logits_RL.flatten().index_add(0, cells_P, worth_P.float() + own_P).view_as(logits_RL)
         log_size_R = batch.customer_RC[:, EXPECTED] + more_R
         return Forecast(held, self.item_count, logits_RL, _log_total(logits_RL), log_size_R, order_R)
+
+    def _sales(self, moments_R: Tensor, held: Held) -> tuple[Tensor, Tensor]:
+        """How this process's items sold before each different day of the questions, (N, L, K), and each question's day
+        among these. The share of everything sold is against that at the end, which the items' biases know."""
+        days_N, day_R = torch.div(moments_R, DAY, rounding_mode="floor").unique(return_inverse=True)
+        features = self.sales.features(days_N.cpu().numpy())[:, held.first : held.last]
+        features[..., 0] -= self.share_at_end_V[held.first : held.last]
+        return torch.from_numpy(features).to(moments_R.device), day_R
+
+    def _trend(self, query_RD: Tensor, sales_NLK: Tensor, day_R: Tensor) -> Tensor:
+        """What is added to each item's score, (R, L): its sales of late, by weights of each query's own."""
+        weight_RW = _copied(self.sales_query, query_RD).float()
+        lately_NLW = sales_NLK[..., : weight_RW.shape[1]]
+        trend_RL: Tensor = torch.einsum("rw,rlw->rl", weight_RW, lately_NLW[day_R])
+        return trend_RL
 
     def _worth(self, known_PH: Tensor, habits_PF: Tensor) -> Tensor:
         """What the habits of each pair add to its item's score, (P,)."""

@@ -10,6 +10,7 @@ from megatron.core.transformer.module import MegatronModule
 from torch import Tensor, nn
 
 from demand.catalogue import Catalogue
+from demand.sales import Sales
 from demand.vocabulary import CONTROL, Vocabulary
 from modeling.backbone import build_core, read_and_answer, read_packed, transformer_config, whole
 from modeling.batch import Batch
@@ -35,7 +36,9 @@ class DemandModel(MegatronModule):
         item_count: int,
         layout: LayoutSettings | None = None,
         lora: LoraSettings | None = None,
+        sales: Sales | None = None,
     ) -> None:
+        """`sales` tells how the items sold; without it nothing is known of that."""
         config = transformer_config(settings, layout, lora)
         super().__init__(config=config)
         self.model_type = ModelType.encoder_or_decoder  # asked for by Megatron's schedules
@@ -49,7 +52,7 @@ class DemandModel(MegatronModule):
         self.output_words: VocabParallelEmbedding | None = None
         self.language_head: nn.Parameter | None = None
         if self.post_process:
-            self.head = DemandHead(config, item_count, settings.habit_width)
+            self.head = DemandHead(config, settings.habit_width, sales or Sales.none(item_count))
             self.calendar = Calendar(settings.hidden) if settings.calendar else None
             if settings.language_head == "own":  # not trained: demand is answered by the head above
                 shape = (vocabulary_size - item_count, settings.hidden)

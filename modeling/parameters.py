@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from demand.habits import OF_CUSTOMERS, OF_ITEMS
+from demand.sales import OF_SALES, WINDOWS
 from demand.vocabulary import CONTROL
 from modeling.calendar import calendar_parameters
 from modeling.layout import LayoutSettings, padded
@@ -148,4 +149,5 @@ def _head(run: Run) -> Parameters:
     customer = (len(OF_CUSTOMERS) * own + own) + width * own + 2 * (own + 1)
     habits = (len(OF_ITEMS) * own + own) + (len(OF_CUSTOMERS) + 2 * width) * own + (own * own + own) + (own + 1)
     days = calendar_parameters(width) if run.model.calendar else 0
-    return Parameters(0, _norm(run.model, width) + query + run.items + customer + habits + days)
+    sales = len(OF_SALES) * own + (width + 1) * (1 + len(WINDOWS))
+    return Parameters(0, _norm(run.model, width) + query + run.items + customer + habits + sales + days)

@@ -56,7 +56,9 @@ class Predictor:
         self.checkpoint = checkpoint
         self.catalogue = checkpoint.catalogue
         self.renderer = Renderer(checkpoint.prompt_format, checkpoint.vocabulary, checkpoint.catalogue)
-        self.model = DemandModel(checkpoint.settings, len(checkpoint.vocabulary), len(checkpoint.catalogue))
+        self.model = DemandModel(
+            checkpoint.settings, len(checkpoint.vocabulary), len(self.catalogue), sales=self.catalogue.sales
+        )
         load_weights(self.model, checkpoint.weights)
         self.model.to(device()).eval()
 
@@ -88,22 +90,30 @@ class Predictor:
             chances[rows] = self.checkpoint.calibration.chance(rates[rows], days)
         return chances
 
+    def purchases(self, rates: np.ndarray, questions: Sequence[Question]) -> np.ndarray:
+        """How many orders with each item are expected within each question, (R, V): of the next order its chance."""
+        expected = self.calibrate(rates, questions)
+        rows = [row for row, question in enumerate(questions) if question.horizon_days]
+        expected[rows] = rates[rows] * self.checkpoint.calibration.purchases
+        return expected
+
     def answer(self, questions: Sequence[Question], k: int) -> list[list[Demand]]:
         """The k likeliest items of each question, likeliest first."""
         rates = self.rates(questions)
         chances = self.calibrate(rates, questions)
+        purchases = self.purchases(rates, questions)
         ranked = top_k(rates, k)
         return [
-            [self._demand(question, int(item), float(chances[row, item])) for item in ranked[row]]
+            [
+                self._demand(question, int(item), float(chances[row, item]), float(purchases[row, item]))
+                for item in ranked[row]
+            ]
             for row, question in enumerate(questions)
         ]
 
-    def _demand(self, question: Question, item: int, probability: float) -> Demand:
-        """Quantity and amount of one purchase, by the customer's own record and the catalogue's as one purchase more.
-
-        Within a horizon an item may be bought more than once: purchases are taken as Poisson, so that a chance p means
-        -log(1 - p) of them.
-        """
+    def _demand(self, question: Question, item: int, probability: float, purchases: float) -> Demand:
+        """Quantity and amount of one purchase, by the customer's own record and the catalogue's as one purchase more,
+        times the purchases."""
         name = self.catalogue.item_ids[item]
         bought = [
             (order.quantities[place], order.amounts[place])
@@ -114,7 +124,6 @@ class Predictor:
         times = len(bought) + 1
         quantity = (sum(each[0] for each in bought) + float(self.catalogue.mean_quantity[item])) / times
         amount = (sum(each[1] for each in bought) + float(self.catalogue.mean_amount[item])) / times
-        purchases = -float(np.log1p(-min(probability, 0.999))) if question.horizon_days else probability
         return Demand(item, probability, purchases * quantity, purchases * amount)
 
     def _passes(self, questions: Sequence[Question]) -> Iterator[list[Prompt]]:

@@ -25,6 +25,12 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         console.print(
             f"{title(report, HORIZON)}, {what}: expected {facts['expected']:,.0f}, bought {facts['bought']:,.0f}{error}"
         )
+    if orders := report.get("orders"):
+        auc = f"AUC {orders['auc']:.4f}, " if "auc" in orders else ""
+        console.print(
+            f"{title(report, HORIZON)}, an order at all: {orders['ordered']:.1%} of {orders['customers']:,} customers; "
+            f"{auc}log loss {orders['log_loss']:.4f}, calibration error {orders['ece']:.2%}"
+        )
 
 
 def asked(report: Mapping[str, Any]) -> list[str]:

@@ -29,26 +29,26 @@ def calibrate(predictor: Predictor, dataset: Dataset, customers: Sequence[str], 
     ordered = [each for each in cases if each.future]
     if not ordered:
         return Calibration()
-    next_order = _fit(predictor, ordered, [NEXT_ORDER])
+    next_order, _ = _fit(predictor, ordered, [NEXT_ORDER])
     days = protocol.horizon_days(VALIDATION)
     if not days:
         return Calibration(next_order=next_order)
-    horizons = sorted({max(int(days * share), 1) for share in HORIZON_SHARES})
-    return Calibration(next_order=next_order, horizon=_fit(predictor, cases, horizons))
+    horizon, purchases = _fit(predictor, cases, sorted({max(int(days * share), 1) for share in HORIZON_SHARES}))
+    return Calibration(next_order=next_order, horizon=horizon, purchases=purchases)
 
 
-def _fit(predictor: Predictor, cases: Sequence[Case], horizons: Sequence[int]) -> Curve:
-    rates, bought = [], []
-    for days in horizons:
-        rates.append(predictor.rates([Question(each.past, each.moment, days) for each in cases]))
-        truth = np.zeros(rates[-1].shape, dtype=bool)
-        for row, case in enumerate(cases):
-            truth[row, _bought(predictor, case, days)] = True
-        bought.append(truth)
-    return fit_curve(rates, bought, horizons)
+def _fit(predictor: Predictor, cases: Sequence[Case], horizons: Sequence[int]) -> tuple[Curve, float]:
+    """The curve, and how many purchases there were for each one expected."""
+    rates = [predictor.rates([Question(each.past, each.moment, days) for each in cases]) for days in horizons]
+    purchases = [np.stack([_purchases(predictor, each, days) for each in cases]) for days in horizons]
+    curve = fit_curve(rates, [each > 0 for each in purchases], horizons)
+    expected = sum(float(each.sum(dtype=np.float64)) for each in rates)
+    return curve, max(sum(int(each.sum()) for each in purchases), 1) / expected
 
 
-def _bought(predictor: Predictor, case: Case, days: int) -> list[int]:
+def _purchases(predictor: Predictor, case: Case, days: int) -> np.ndarray:
+    """How many of the orders asked about held each item, (V,)."""
     orders = [order for order in case.future if order.ts < case.moment + days * DAY] if days else case.future[:1]
     index = predictor.catalogue.index
-    return [index[item] for order in orders for item in order.items if item in index]
+    held = [index[item] for order in orders for item in set(order.items) if item in index]
+    return np.bincount(held, minlength=len(index)) if held else np.zeros(len(index), dtype=np.int64)

@@ -22,7 +22,7 @@ from demand.prompts import NEXT_ORDER
 from demand.protocols import TEST, Protocol
 from demand.questions import HORIZON, NEXT, Basket, Questions
 from demand.rankings import RankingFile
-from demand.reliability import calibration_metrics, reliability
+from demand.reliability import calibration_metrics, ranking_chance, reliability
 from demand.slices import slices
 from demand.value import bought, business_metrics, mean_ratings
 from modeling.predictor import Predictor, Question
@@ -42,8 +42,9 @@ class Evaluation:
             question (`demand.questions.PARTS`, as far as the protocol asks them) and method the means of the protocol's
             metrics; under "intervals", "differences", "slices", "calibration", "business" and "bought" more by
             question; "calibration_of", by method and question, of the baselines whose scores are chances; "settings" of
-            the baselines; "demand", the totals summed up; "published", by method what the literature reports, where it
-            does.
+            the baselines; "demand", the totals summed up; "orders", how good the chance is that a customer orders at
+            all within the horizon, over all customers with a history; "published", by method what the literature
+            reports, where it does.
         totals: demand of the horizon by item, over all customers with a history; None without a horizon.
         items: the items' names, in the order of the totals.
     """
@@ -105,7 +106,7 @@ def evaluate(
         ranked[part].update(found)
     demand = None
     if HORIZON in parts:
-        demand = totals(answers[HORIZON].chances, questions.everyone, answers[HORIZON].baskets, catalogue)
+        demand = totals(answers[HORIZON].purchases, questions.everyone, answers[HORIZON].baskets, catalogue)
     days = questions.horizon_days
     report = {
         "protocol": protocol.name,
@@ -118,7 +119,7 @@ def evaluate(
         },
         "calibration_of": others,
         "settings": {name: dict(each) for name, each in settings.items()},
-        **({"demand": demand.summary()} if demand else {}),
+        **({"demand": demand.summary(), "orders": _orders(answers[HORIZON])} if demand else {}),
         **({"published": protocol.published} if protocol.published else {}),
     }
     return Evaluation(report, demand, catalogue.names)
@@ -140,11 +141,19 @@ class _Answers:
 
     The next order is judged by the customers asked about; a horizon by everyone with a history, asked about first, for
     an order that does not come is part of the answer.
+
+    Attributes:
+        asked: how many are asked about.
+        orders: (R,) the chance that each customer orders at all.
+        everyones_rates, chances, purchases: (R, V), see modeling.predictor.
+        baskets: what each customer bought.
     """
 
     asked: int
+    orders: np.ndarray
     everyones_rates: np.ndarray
     chances: np.ndarray
+    purchases: np.ndarray
     baskets: list[Basket]
 
     @classmethod
@@ -153,9 +162,11 @@ class _Answers:
         days = NEXT_ORDER if part == NEXT else questions.horizon_days
         moments = questions.moments if part == NEXT else [questions.cutoff] * len(people)
         asked = [Question(each, moment, days) for each, moment in zip(people, moments, strict=True)]
-        rates = predictor.rates(asked)
+        forecasts = predictor.forecasts(asked)
+        orders, rates = forecasts[:, 0], forecasts[:, 1:]
         baskets = questions.next_baskets if part == NEXT else questions.horizon_baskets + questions.other_baskets
-        return cls(len(questions.customers), rates, predictor.calibrate(rates, asked), baskets)
+        chances, purchases = predictor.calibrate(rates, asked), predictor.purchases(rates, asked)
+        return cls(len(questions.customers), orders, rates, chances, purchases, baskets)
 
     @property
     def rates(self) -> np.ndarray:
@@ -185,6 +196,18 @@ def _calibration(chances: np.ndarray, scores: np.ndarray, baskets: Sequence[Bask
             "bins": [asdict(each) for each in reliability(*pair)],
         }
         for name, pair in pairs.items()
+    }
+
+
+def _orders(answers: _Answers) -> dict[str, float]:
+    """ "auc", which is left out where all ordered or nobody did, and the calibration of the chance of an order."""
+    ordered = np.array([len(each.items) > 0 for each in answers.baskets])
+    auc = ranking_chance(answers.orders, ordered)
+    return {
+        "customers": len(ordered),
+        "ordered": float(ordered.mean()),
+        **({} if np.isnan(auc) else {"auc": auc}),
+        **calibration_metrics(answers.orders, ordered),
     }
 
 

@@ -9,9 +9,6 @@ from demand.catalogue import Catalogue
 from demand.customer import Customer
 from demand.questions import Basket
 
-SUREST = 0.999
-"""Chances above are cut: no chance means endless purchases. As in modeling.predictor."""
-
 
 @dataclass(frozen=True)
 class Totals:
@@ -32,16 +29,15 @@ class Totals:
 
 
 def totals(
-    chances: np.ndarray, customers: Sequence[Customer], baskets: Sequence[Basket], catalogue: Catalogue
+    purchases: np.ndarray, customers: Sequence[Customer], baskets: Sequence[Basket], catalogue: Catalogue
 ) -> Totals:
-    """What a horizon's chances amount to, by the rule of `modeling.predictor.Predictor.answer`, for all items at once.
+    """What expected purchases amount to, by the rule of `modeling.predictor.Predictor.answer`, for all items at once.
 
     Args:
-        chances: (R, V) that each customer buys each item within the horizon.
+        purchases: (R, V) orders with each item that are expected of each customer within the horizon.
         customers: histories up to the moment asked about.
         baskets: what they then bought.
     """
-    purchases = -np.log1p(-np.minimum(chances, SUREST), dtype=np.float64)
     sums = np.zeros((4, len(catalogue)))
     for row, (customer, basket) in enumerate(zip(customers, baskets, strict=True)):
         items, quantities, amounts = _each_time(customer, catalogue)
@@ -49,7 +45,7 @@ def totals(
         sums[1, items] += purchases[row, items] * (amounts - catalogue.mean_amount[items])
         sums[2, basket.items] += basket.quantities
         sums[3, basket.items] += basket.amounts
-    all_purchases = purchases.sum(0)
+    all_purchases = purchases.sum(0, dtype=np.float64)
     sums[0] += all_purchases * catalogue.mean_quantity
     sums[1] += all_purchases * catalogue.mean_amount
     return Totals(*sums)

@@ -40,7 +40,8 @@ class Worker:
         initialize(self.settings.seed, layout)
         self.copy, self.copies = share()
         self.vocabulary, self.catalogue = Vocabulary.from_json(job.vocabulary), Catalogue(job.items)
-        model = DemandModel(job.settings.model, len(self.vocabulary), len(self.catalogue), layout, job.settings.lora)
+        sizes, lora = (len(self.vocabulary), len(self.catalogue)), job.settings.lora
+        model = DemandModel(job.settings.model, *sizes, layout, lora, self.catalogue.sales)
         resumed = ray.train.get_checkpoint()
         if job.base and not resumed:
             load_weights(model, load_checkpoint(job.base).weights, new=True)

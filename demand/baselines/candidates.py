@@ -9,33 +9,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from demand.habits import EXPECTED, OF_CUSTOMERS, OF_ITEMS, habits
 from demand.moments import DAY
 from demand.prompts import NEXT_ORDER
 from demand.questions import MINIMUM_ORDERS
 from demand.record import ORDERED, Record
+from demand.sales import OF_SALES, Sales, visits
 
 POPULAR = 100
 """Candidates that the customer never met."""
+LINES = ("orders", "items", "times")
 LATELY = 28
 """Days."""
 SMALLEST = 0.01
 """Added to sales, so that every item has some."""
-OF_SALES = (
-    "share of everything sold",
-    "share of everything sold in the last 28 days",
-    "the last 28 days against its average",
-    "orders with it of a buyer",
-    "share of buyers who bought it again",
-)
 FEATURES = (*OF_ITEMS, *OF_CUSTOMERS, *OF_SALES)
 
 
 @dataclass(frozen=True)
-class Sales:
-    """How items sold before a moment, over all customers.
+class Shelf:
+    """All items, as they sold before a moment.
 
     Attributes:
         features: (V, len(OF_SALES)) float32.
@@ -48,39 +42,12 @@ class Sales:
     best: np.ndarray
 
     @classmethod
-    def before(cls, moments: Sequence[int], records: Sequence[Record], size: int) -> "list[Sales]":
-        """At each of some moments, of a catalogue of so many items."""
-        ordered = [each.lines(each.kinds == ORDERED) for each in records] or [Record.none()]
-        rows = np.repeat(np.arange(len(ordered)), [len(each) for each in ordered])
-        items = np.concatenate([each.items for each in ordered])
-        times = np.concatenate([each.times for each in ordered])
-        shape = (len(ordered), size)
-        return [
-            cls._of(rows[past], items[past], moment - times[past], shape)
-            for moment in moments
-            for past in [times < moment]
-        ]
-
-    @classmethod
-    def _of(cls, rows: np.ndarray, items: np.ndarray, ages: np.ndarray, shape: tuple[int, int]) -> "Sales":
-        """Of lines, each of a customer's row and so many microseconds old."""
-        size, days = shape[1], ages / DAY
-        counts = sparse.coo_matrix((np.ones(len(rows)), (rows, items)), shape).tocsr()  # adds up what is there twice
-        orders = np.bincount(items, minlength=size)
-        buyers = np.maximum(np.bincount(counts.indices, minlength=size), 1)
-        returned = np.bincount(counts.indices[counts.data > 1], minlength=size)
-        lately = np.bincount(items[days <= LATELY], minlength=size)
-        usually = orders * LATELY / max(days.max(initial=0), LATELY)
-        features = [
-            _log_share(orders),  # not the count, which grows with time: a moment would look like none before it
-            _log_share(lately),
-            np.log((lately + 1) / (usually + 1)),
-            orders / buyers,
-            returned / buyers,
-        ]
-        weights = np.bincount(items, np.exp2(-days / LATELY), size) + SMALLEST
+    def at(cls, moment: int, sales: Sales) -> "Shelf":
+        """At the start of a moment's day."""
+        day = moment // DAY
+        weights = sales.fading(day, LATELY) + SMALLEST
         best = np.argsort(-weights, kind="stable")
-        return cls(np.stack(features, axis=1).astype(np.float32), weights / weights.sum(), best)
+        return cls(sales.features(np.array([day]))[0], weights / weights.sum(), best)
 
     def best_but(self, met: np.ndarray) -> np.ndarray:
         """The POPULAR best sold items that are not among those met."""
@@ -88,9 +55,13 @@ class Sales:
         return best[~np.isin(best, met)][:POPULAR]
 
 
-def _log_share(counts: np.ndarray) -> np.ndarray:
-    logarithm: np.ndarray = np.log((counts + 1) / (counts.sum() + len(counts)))
-    return logarithm
+def sales_of(records: Sequence[Record], size: int) -> Sales:
+    """Of all customers together, in a catalogue of so many items."""
+    ordered = [each.lines(each.kinds == ORDERED) for each in records] or [Record.none()]
+    rows = np.repeat(np.arange(len(ordered)), [len(each) for each in ordered])
+    lines = np.stack([rows, *(np.concatenate([getattr(each, name) for each in ordered]) for name in LINES)], axis=1)
+    rows, _, items, times = np.unique(lines, axis=0).T  # an order that holds an item counts once
+    return Sales.of(times // DAY, items, visits(rows, items, times), size)
 
 
 @dataclass(frozen=True)
@@ -108,7 +79,7 @@ class Candidates:
     expected: float
 
 
-def candidates(record: Record, moments: np.ndarray, days: int, sales: Sequence[Sales]) -> Iterator[Candidates]:
+def candidates(record: Record, moments: np.ndarray, days: int, shelves: Sequence[Shelf]) -> Iterator[Candidates]:
     """Of each moment, with what sold before it.
 
     Args:
@@ -118,14 +89,14 @@ def candidates(record: Record, moments: np.ndarray, days: int, sales: Sequence[S
     found = habits(record, moments, np.full(len(moments), days))  # of all moments at once: it is far quicker so
     ends = np.searchsorted(found.query_P, np.arange(len(moments) + 1))
     split = len(OF_ITEMS), len(OF_ITEMS) + len(OF_CUSTOMERS)
-    for query, sold in enumerate(sales):
+    for query, shelf in enumerate(shelves):
         mine = slice(ends[query], ends[query + 1])
         met = found.item_P[mine]
-        items = np.concatenate([met, sold.best_but(met)])
+        items = np.concatenate([met, shelf.best_but(met)])
         features = np.full((len(items), len(FEATURES)), np.nan, dtype=np.float32)
         features[: len(met), : split[0]] = found.item_PF[mine]
         features[:, split[0] : split[1]] = found.customer_QC[query]
-        features[:, split[1] :] = sold.features[items]
+        features[:, split[1] :] = shelf.features[items]
         yield Candidates(items, features, float(np.exp(found.customer_QC[query, EXPECTED])))
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from demand.baselines.candidates import POPULAR, SMALLEST, Candidates, Sales, bought, candidates
+from demand.baselines.candidates import POPULAR, SMALLEST, Candidates, Shelf, bought, candidates, sales_of
 from demand.baselines.popularity import personal_top
 from demand.baselines.problem import Problem
 from demand.moments import DAY, WEEK
 from demand.prompts import NEXT_ORDER
 from demand.record import Record
+from demand.sales import Sales
 
 WEEKS = 8
 """Earlier questions of each customer."""
@@ -71,14 +72,14 @@ def _chances(problem: Problem, days: int, settings: dict[str, Any]) -> np.ndarra
     if lessons is None:
         return _unlearned(problem)
     trees = _fit(lessons, **settings)
-    sold, asked = problem.once(("asked", days, problem.asked), lambda: _asked(problem, days))
+    shelf, asked = problem.once(("asked", days, problem.asked), lambda: _asked(problem, days))
     chances = np.empty((problem.asked, len(problem.catalogue)), dtype=np.float32)
     for start in range(0, problem.asked, BLOCK):
         block = asked[start : start + BLOCK]
         predicted = lessons.chances(trees.predict(np.concatenate([each.features for each in block])))
         ends = np.cumsum([len(each.items) for each in block])
         for row, (each, chance) in enumerate(zip(block, np.split(predicted, ends[:-1]), strict=True), start):
-            rest = lessons.rest * each.expected * sold.shares
+            rest = lessons.rest * each.expected * shelf.shares
             chances[row] = rest / (1 + rest / chance.min())  # below the candidates, and hardly changed where far below
             chances[row, each.items] = chance
     return chances
@@ -94,10 +95,14 @@ def _records(problem: Problem) -> list[Record]:
     return problem.once("records", lambda: [Record.of(each, problem.catalogue) for each in problem.questions.everyone])
 
 
-def _asked(problem: Problem, days: int) -> tuple[Sales, list[Candidates]]:
+def _sales(problem: Problem) -> Sales:
+    return problem.once("sales", lambda: sales_of(_records(problem), len(problem.catalogue)))
+
+
+def _asked(problem: Problem, days: int) -> tuple[Shelf, list[Candidates]]:
     moments, records = np.array([problem.questions.cutoff]), _records(problem)
-    sold = Sales.before(moments.tolist(), records, len(problem.catalogue))
-    return sold[0], [next(candidates(each, moments, days, sold)) for each in records[: problem.asked]]
+    shelf = Shelf.at(problem.questions.cutoff, _sales(problem))
+    return shelf, [next(candidates(each, moments, days, [shelf])) for each in records[: problem.asked]]
 
 
 def _lessons(problem: Problem, days: int) -> Lessons | None:
@@ -108,7 +113,7 @@ def _lessons(problem: Problem, days: int) -> Lessons | None:
     last = problem.questions.cutoff - (WEEK if days == NEXT_ORDER else window * DAY)
     moments = last - WEEK * np.arange(WEEKS)
     records = _records(problem)
-    sales = Sales.before(moments.tolist(), records, len(problem.catalogue))
+    shelves = [Shelf.at(moment, _sales(problem)) for moment in moments.tolist()]
     most = sum(WEEKS * (len(np.unique(each.items)) + POPULAR) for each in records)
     kept = min(1.0, ROWS / max(most, 1))
     random = np.random.default_rng(SEED)
@@ -121,14 +126,14 @@ def _lessons(problem: Problem, days: int) -> Lessons | None:
             if (truth := bought(record, moment, days, window)) is not None
         }
         asked = list(truths)
-        found = candidates(record, moments[asked], days, [sales[place] for place in asked])
+        found = candidates(record, moments[asked], days, [shelves[place] for place in asked])
         for place, each in zip(asked, found, strict=True):
             label = np.isin(each.items, truths[place])
             chosen = label | (random.random(len(label)) < kept)
             features.append(each.features[chosen])
             labels.append(label[chosen])
             missed += len(truths[place]) - int(label.sum())
-            tried += each.expected * float(1 - sales[place].shares[each.items].sum())
+            tried += each.expected * float(1 - shelves[place].shares[each.items].sum())
     if not any(each.any() for each in labels):
         return None
     table = np.concatenate(features)

@@ -87,6 +87,9 @@ def _chances(report: Mapping[str, Any]) -> Section:
         "customers above, the horizon by every customer with an order before it. A bin in which nothing was bought has "
         "no place on logarithmic axes. The plots are the model's."
     )
+    if orders := report.get("orders"):
+        numbers = [f"{orders[key]:.5f}" for key in ("ece", "brier", "log_loss")]
+        rows.append([f"{title(report, HORIZON)}, an order at all", MODEL, f"{orders['customers']:,}", *numbers])
     columns = ["", "", "pairs", "calibration error", "Brier score", "log loss"]
     return Section("Can the probabilities be believed?", text, figures, [Grid(columns, rows)])
 

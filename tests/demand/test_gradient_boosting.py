@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demand.baselines import gradient_boosting
-from demand.baselines.candidates import Sales, bought, candidates
+from demand.baselines.candidates import Shelf, bought, candidates, sales_of
 from demand.baselines.gradient_boosting import horizon_chances, next_chances
 from demand.baselines.problem import Problem
 from demand.catalogue import Catalogue
@@ -110,7 +110,7 @@ def test_what_is_no_candidate_comes_after_all_candidates_by_sales(
     chances = next_chances(whole, **SETTINGS)[:5]
 
     records = [Record.of(each, CATALOGUE) for each in whole.questions.everyone]
-    best = Sales.before([CUTOFF], records, len(CATALOGUE))[0].best.tolist()
+    best = Shelf.at(CUTOFF, sales_of(records, len(CATALOGUE))).best.tolist()
     favourite, *rest = [item for item in best if item != EVEN]
     assert (chances[:, [EVEN, favourite]].min(1) > chances[:, rest].max(1)).all()
     assert (np.diff(chances[:, rest], axis=1) <= 0).all()
@@ -120,32 +120,30 @@ def test_what_is_no_candidate_comes_after_all_candidates_by_sales(
 def test_candidates_are_what_was_met_and_then_what_sells_best(shop: list[Customer]) -> None:
     records = [Record.of(each, CATALOGUE) for each in [Customer("new", (order(CUTOFF - DAY, "d"),)), *shop]]
     moments = [CUTOFF - WEEK, CUTOFF]
-    sales = Sales.before(moments, records, len(CATALOGUE))
+    sales = sales_of(records, len(CATALOGUE))
+    shelves = [Shelf.at(moment, sales) for moment in moments]
 
-    before, after = candidates(records[0], np.array(moments), NEXT_ORDER, sales)
+    before, after = candidates(records[0], np.array(moments), NEXT_ORDER, shelves)
 
-    assert before.items.tolist() == sales[0].best.tolist()  # nothing met yet
-    assert after.items.tolist() == [CHANCE, *(item for item in sales[1].best.tolist() if item != CHANCE)]
+    assert before.items.tolist() == shelves[0].best.tolist()  # nothing met yet
+    assert after.items.tolist() == [CHANCE, *(item for item in shelves[1].best.tolist() if item != CHANCE)]
     assert np.isfinite(after.features[0]).all()
     assert np.isnan(after.features[1:, 0]).all()
-    assert np.isfinite(after.features[1:, -5:]).all()
+    assert np.isfinite(after.features[1:, -6:]).all()
 
 
-def test_sales_are_counted_before_the_moment() -> None:
+def test_what_sells_best_is_told_by_sales_before_the_day() -> None:
     moment = 100 * DAY
     people = [
-        Customer("1", (order(0, "a"), order(90 * DAY, "a"), order(moment, "b"))),
-        Customer("2", (order(95 * DAY, "a"),)),
+        Customer("1", (order(0, "a"), order(90 * DAY, "a"), order(moment, "bbb"))),
+        Customer("2", (order(95 * DAY, "c"),)),
     ]
 
-    sold = Sales.before([moment], [Record.of(each, CATALOGUE) for each in people], len(CATALOGUE))[0]
+    shelf = Shelf.at(moment, sales_of([Record.of(each, CATALOGUE) for each in people], len(CATALOGUE)))
 
-    usually = 3 * 28 / 100
-    share, lately = np.log(4 / (3 + 6)), np.log(3 / (2 + 6))
-    assert sold.features[0] == pytest.approx([share, lately, np.log(3 / (usually + 1)), 1.5, 0.5])
-    assert sold.features[1] == pytest.approx([np.log(1 / 9), np.log(1 / 8), 0, 0, 0])
-    assert sold.shares.sum() == pytest.approx(1)
-    assert sold.best.tolist() == [0, 1, 2, 3, 4, 5]
+    faded = 0.01 + np.array([2 ** (-100 / 28) + 2 ** (-10 / 28), 0, 2 ** (-5 / 28), 0, 0, 0])
+    assert shelf.shares == pytest.approx(faded / faded.sum())
+    assert shelf.best.tolist() == [2, 0, 1, 3, 4, 5]
 
 
 @pytest.mark.parametrize("moment", [3 * WEEK, 20 * WEEK, CUTOFF])

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -171,7 +172,7 @@ END = 500 * DAY
 
 @settings(max_examples=60, deadline=None)
 @given(events, st.integers(0, 2**32), st.integers(32, 200))
-def test_training_asks_week_by_week_and_never_shows_an_answer(
+def test_training_asks_time_and_again_and_never_shows_an_answer(
     drawn: list[tuple[int, list[tuple[str, float]]]], seed: int, history_tokens: int
 ) -> None:
     customer = customer_of(drawn)
@@ -181,7 +182,7 @@ def test_training_asks_week_by_week_and_never_shows_an_answer(
     prompts = list(renderer("compact", history_tokens=history_tokens).training_prompts(customer, END, rng))
 
     asked = [
-        (int(moment), int(days), set(target.tolist()), written(part).split("<start>")[1])
+        (int(moment), int(days), Counter(target.tolist()), written(part).split("<start>")[1])
         for prompt in prompts
         for query, (moment, days, target) in enumerate(
             zip(prompt.moments, prompt.horizons, prompt.targets, strict=True)
@@ -190,30 +191,31 @@ def test_training_asks_week_by_week_and_never_shows_an_answer(
     ]
     moments = [moment for moment, *_ in asked]
     assert moments == sorted(moments)
-    assert len(set(np.array(moments) // (7 * DAY))) >= len(moments) / 2  # one a week, at a random moment of it
+    assert len(moments) <= 2 * 13 / np.log(2) + 1
     for moment, days, target, text in asked:
         later = [items for ts, items in known if ts >= moment]
         within = [items for ts, items in known if moment <= ts < moment + days * DAY]
         assert moment + days * DAY <= END
-        assert target == (set().union(*within) if days else later[0])
+        assert target == (Counter(item for items in within for item in items) if days else Counter(later[0]))
         earlier = sum(len(items) for ts, items in known if ts < moment)
         assert text.count("[") <= earlier
         if history_tokens > 150:  # all of the history, in one prompt
             assert text.count("[") == earlier
 
 
-def test_training_asks_in_every_week_from_before_the_first_order_to_the_end() -> None:
-    customer = Customer("c", tuple(Order(day * DAY, ("b",), (1.0,), (2.0,)) for day in (10, 20, 60)))
-    next_order, horizon = set(), set()
+def test_training_asks_from_before_the_first_order_to_the_end_the_later_the_more_often() -> None:
+    customer = Customer("c", tuple(Order(day * DAY, ("b",), (1.0,), (2.0,)) for day in (10, 20, 360)))
+    found = []
     for seed in range(60):
-        (prompt,) = renderer("compact").training_prompts(customer, 100 * DAY, np.random.default_rng(seed))
-        weeks = (prompt.moments - 3 * DAY) // (7 * DAY) * 7 + 3
-        assert len(set(weeks.tolist())) == len(weeks)
-        next_order.update(weeks[prompt.horizons == 0].tolist())
-        horizon.update(weeks[prompt.horizons > 0].tolist())
+        (prompt,) = renderer("compact").training_prompts(customer, 374 * DAY, np.random.default_rng(seed))
+        found += [(prompt.moments / DAY, prompt.horizons)]
+    moments, horizons = (np.concatenate(each) for each in zip(*found, strict=True))
 
-    assert next_order == set(range(3, 60, 7))  # as long as an order follows
-    assert horizon == set(range(3, 100, 7))  # an order that does not come is an answer, too
+    assert all(3 <= first[0] <= 10 for first, _ in found)
+    assert (moments[horizons == 0] <= 360).all()  # as long as an order follows
+    assert moments[horizons > 0].max() > 370  # an order that does not come is an answer, too
+    late, before = (((moments > 360 - 91 * ago) & (moments <= 451 - 91 * ago)).sum() for ago in (2, 3))
+    assert late / before == pytest.approx(2, abs=0.2)
 
 
 def test_training_at_orders_asks_for_each_order_at_its_moment_and_never_shows_it() -> None:

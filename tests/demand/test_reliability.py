@@ -11,6 +11,7 @@ from demand.reliability import (
     calibration_metrics,
     expected_calibration_error,
     log_loss,
+    ranking_chance,
     reliability,
 )
 
@@ -53,3 +54,10 @@ def test_chances_that_are_true_are_better_than_the_same_chances_shifted(seed: in
     assert shifted["ece"] == pytest.approx(0.2, abs=0.03)
     assert true["brier"] < shifted["brier"]
     assert true["log_loss"] < shifted["log_loss"]
+
+
+def test_ranking_is_the_share_of_pairs_in_order_where_equals_count_half() -> None:
+    came = np.array([True, False, True, False, False])
+
+    assert ranking_chance(np.array([0.9, 0.1, 0.4, 0.4, 0.6]), came) == pytest.approx((3 + 1.5) / 6)
+    assert np.isnan(ranking_chance(np.ones(3), np.ones(3, dtype=bool)))

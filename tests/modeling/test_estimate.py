@@ -89,9 +89,10 @@ def run_of(model: ModelSettings, workers: int = 1, **more: Any) -> Run:
 
 
 def head_parameters(width: int, items: int, norm: int) -> int:
-    """Norm, query, item biases; both networks, 128 wide: 9 features of a customer and 29 of an item; query and item."""
+    """Norm, query, item biases; both networks, 128 wide: 9 features of a customer, 29 of an item, 6 of its sales; query
+    and item; 4 weights of what sold of late."""
     customer = 10 * 128 + width * 128 + 2 * 129
-    habits = 30 * 128 + 9 * 128 + 2 * width * 128 + 129 * 128 + 129
+    habits = (30 + 6) * 128 + (width + 1) * 4 + 9 * 128 + 2 * width * 128 + 129 * 128 + 129
     return norm * width + width * width + width + items + customer + habits
 
 

@@ -13,6 +13,7 @@ from demand.formats import prompt_format
 from demand.moments import DAY, moment
 from demand.packing import pack
 from demand.prompts import Renderer
+from demand.sales import OF_SALES
 from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
 from modeling.finetuning import FineTuning, Schedule
@@ -177,6 +178,27 @@ def test_a_gradient_that_is_no_number_changes_nothing_and_is_told(
     after = tuning.step([arrays], [2])
     assert not after.skipped
     assert np.isfinite(after.loss)
+
+
+@pytest.mark.parametrize("model", ["gpt"], indirect=True)
+def test_what_sold_of_late_counts_as_much_as_was_learned(
+    model: DemandModel, vocabulary: Vocabulary, catalogue: Catalogue, renderer: Renderer
+) -> None:
+    knowing = DemandModel(model.settings, len(vocabulary), len(catalogue), sales=catalogue.sales).eval()
+    knowing.load_state_dict(model.state_dict())
+    asked = Batch.from_prompts([renderer.prompt(Customer("new"), AS_OF)])
+    before = knowing(asked)
+
+    with torch.no_grad():
+        knowing.head.sales_query.bias[2] = 0.7
+    after = knowing(asked)
+
+    last_week = OF_SALES.index("sold in the last 7 days, against its average")
+    lately = catalogue.sales.features(np.array([AS_OF // DAY]))[0, :, last_week]
+    assert np.ptp(lately) > 0.1
+    torch.testing.assert_close(before, model(asked))  # untrained, sales have no say
+    gain = (after / before)[0, 1:].log().detach().numpy()
+    assert gain - gain.mean() == pytest.approx(0.7 * (lately - lately.mean()), abs=1e-4)
 
 
 def test_a_calendar_starts_without_a_say_and_learns_what_sells_on_a_day(

@@ -76,7 +76,7 @@ def stages(
     renderer = Renderer(prompt_format("compact"), vocabulary, catalogue)
     stages = {}
     for settings in (SETTINGS, T5):
-        stage = Stage(tmp_path_factory.mktemp("spread"), settings, len(vocabulary), len(catalogue))
+        stage = Stage(tmp_path_factory.mktemp("spread"), settings, len(vocabulary), len(catalogue), catalogue.sales)
         write_weights(stage, vocabulary, catalogue)
         write_microbatches(stage, shop, renderer)
         stages[settings.architecture] = stage

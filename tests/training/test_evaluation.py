@@ -130,7 +130,7 @@ def test_totals_add_up_what_the_predictor_answers_and_what_was_bought(
     asked = [Question(each, AS_OF, DAYS) for each in questions.everyone]
 
     found = totals(
-        predictor.chances(asked),
+        predictor.purchases(predictor.rates(asked), asked),
         questions.everyone,
         questions.horizon_baskets + questions.other_baskets,
         catalogue,
@@ -154,6 +154,17 @@ def test_totals_add_up_what_the_predictor_answers_and_what_was_bought(
     assert found.summary()["amount"]["bought"] == pytest.approx(sum(money for _, _, money in lines))
     first = catalogue.index[lines[0][0]]
     assert found.quantity[first] == sum(units for item, units, _ in lines if item == lines[0][0])
+
+
+def test_the_chance_of_an_order_is_judged_by_everyone_with_a_history(evaluation: Evaluation, shop: Dataset) -> None:
+    known = [each for each in shop.customers() if each.before(AS_OF).orders]
+    ordered = [any(AS_OF <= order.ts < AS_OF + DAYS * DAY for order in each.orders) for each in known]
+
+    orders = evaluation.report["orders"]
+
+    assert (orders["customers"], orders["ordered"]) == (len(known), pytest.approx(np.mean(ordered)))
+    assert orders["log_loss"] > 0
+    assert ("auc" in orders) == (0 < sum(ordered) < len(known))
 
 
 def test_two_methods_of_one_name_are_refused(predictor: Predictor, shop: Dataset, rankings: Path) -> None:
