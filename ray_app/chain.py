@@ -52,7 +52,8 @@ class Chain:
         data: Path | None,
     ) -> None:
         self.home = Home.here()
-        self.settings, self.trials, self.workers, self.port = settings, trials, workers, port
+        self.settings = settings.with_values({"training.refit": False})  # which would take as long again
+        self.trials, self.workers, self.port = trials, workers, port
         self.tune_customers = min(tune_customers, customers or tune_customers)
         self.customers = customers
         self.data = data or self.home.data / "complete-journey"
