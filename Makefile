@@ -19,7 +19,7 @@ $(STAMP): constraints.txt pyproject.toml
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/demandcast run
+	$(BIN)/demandcast run --workers 2
 
 check: setup
 	$(BIN)/ruff check .
