@@ -1,7 +1,7 @@
 """Demand totals and the chance of an order, against what forecasters use, at rolling origins.
 
     make peers
-    python benchmarks/forecasts.py --data DIR --model demand@champion --origins 2017-09-11,2017-10-09,2017-11-06
+    .venv/bin/python benchmarks/forecasts.py --data DIR --origins 2017-09-11,2017-10-09,2017-11-06
 
 One model, which must have learned from nothing from the first origin on (demandcast train --cutoff), is asked at each
 origin about every customer with an order before. Totals are units of the 200 items most sold until then, within 28
@@ -20,19 +20,17 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from demand.dataset import Dataset
+from demand.errors import DemandError
+from demand.moments import DAY, moment
+from demand.protocols import TEST, Cutoff
+from demand.reliability import brier_score, log_loss, ranking_chance
+from modeling.predictor import Predictor, Question
+from modeling.registry import Registry
+from ray_app.home import Home
+from training.totals import totals
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from demand.dataset import Dataset  # noqa: E402
-from demand.errors import DemandError  # noqa: E402
-from demand.moments import DAY, moment  # noqa: E402
-from demand.protocols import TEST, Cutoff  # noqa: E402
-from demand.reliability import brier_score, log_loss, ranking_chance  # noqa: E402
-from modeling.predictor import Predictor, Question  # noqa: E402
-from modeling.registry import Registry  # noqa: E402
-from ray_app.home import Home  # noqa: E402
-from training.totals import totals  # noqa: E402
-
 DAYS = 28
 MODEL = "demandcast"
 PEER = ROOT / ".venv-forecast-peers" / "bin" / "python"
@@ -46,7 +44,9 @@ def answers(predictor: Predictor, dataset: Dataset, origin: str) -> tuple[pd.Dat
     asked = [Question(each, moment(origin), DAYS) for each in questions.everyone]
     forecasts = predictor.forecasts(asked)
     baskets = questions.horizon_baskets + questions.other_baskets
-    found = totals(predictor.purchases(forecasts[:, 1:], asked), questions.everyone, baskets, predictor.catalogue)
+    rates = forecasts[:, 1:]
+    purchases = predictor.purchases(rates, predictor.calibrate(rates, asked), asked)
+    found = totals(purchases, questions.everyone, baskets, predictor.catalogue)
     units = pd.DataFrame({"item_id": predictor.catalogue.item_ids, "units": found.expected_quantity})
     orders = pd.DataFrame({"customer_id": [each.customer_id for each in questions.everyone], "chance": forecasts[:, 0]})
     return units.assign(method=MODEL, origin=origin), orders.assign(method=MODEL, origin=origin)

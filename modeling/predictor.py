@@ -90,9 +90,9 @@ class Predictor:
             chances[rows] = self.checkpoint.calibration.chance(rates[rows], days)
         return chances
 
-    def purchases(self, rates: np.ndarray, questions: Sequence[Question]) -> np.ndarray:
+    def purchases(self, rates: np.ndarray, chances: np.ndarray, questions: Sequence[Question]) -> np.ndarray:
         """How many orders with each item are expected within each question, (R, V): of the next order its chance."""
-        expected = self.calibrate(rates, questions)
+        expected = chances.copy()
         rows = [row for row, question in enumerate(questions) if question.horizon_days]
         expected[rows] = rates[rows] * self.checkpoint.calibration.purchases
         return expected
@@ -101,7 +101,7 @@ class Predictor:
         """The k likeliest items of each question, likeliest first."""
         rates = self.rates(questions)
         chances = self.calibrate(rates, questions)
-        purchases = self.purchases(rates, questions)
+        purchases = self.purchases(rates, chances, questions)
         ranked = top_k(rates, k)
         return [
             [

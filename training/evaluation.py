@@ -165,7 +165,8 @@ class _Answers:
         forecasts = predictor.forecasts(asked)
         orders, rates = forecasts[:, 0], forecasts[:, 1:]
         baskets = questions.next_baskets if part == NEXT else questions.horizon_baskets + questions.other_baskets
-        chances, purchases = predictor.calibrate(rates, asked), predictor.purchases(rates, asked)
+        chances = predictor.calibrate(rates, asked)
+        purchases = predictor.purchases(rates, chances, asked)
         return cls(len(questions.customers), orders, rates, chances, purchases, baskets)
 
     @property

@@ -130,7 +130,7 @@ def test_totals_add_up_what_the_predictor_answers_and_what_was_bought(
     asked = [Question(each, AS_OF, DAYS) for each in questions.everyone]
 
     found = totals(
-        predictor.purchases(predictor.rates(asked), asked),
+        predictor.purchases(predictor.rates(asked), predictor.chances(asked), asked),
         questions.everyone,
         questions.horizon_baskets + questions.other_baskets,
         catalogue,
