@@ -24,8 +24,9 @@ from demand.dataset import Dataset
 from demand.errors import DemandError
 from demand.moments import DAY, moment
 from demand.protocols import TEST, Cutoff
+from demand.questions import Question
 from demand.reliability import brier_score, log_loss, ranking_chance
-from modeling.predictor import Predictor, Question
+from modeling.predictor import Predictor
 from modeling.registry import Registry
 from ray_app.home import Home
 from training.totals import totals

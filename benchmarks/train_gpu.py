@@ -104,16 +104,16 @@ def tokens_of_a_step(shape: Shape, step: int) -> np.ndarray:
 
 
 def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
-    """Tokens per second of modeling.finetuning."""
+    """Tokens per second of modeling.megatron.finetuning."""
     from demand.habits import OF_ITEMS
     from demand.moments import DAY
     from demand.packing import pack
     from demand.prompts import Prompt
     from demand.record import Record
     from demand.sales import OF_SALES
-    from modeling.finetuning import FineTuning, Schedule
     from modeling.layout import LayoutSettings
-    from modeling.model import DemandModel
+    from modeling.megatron.finetuning import FineTuning, Schedule
+    from modeling.megatron.model import DemandModel
     from modeling.parallel import initialize
     from modeling.settings import ModelSettings
 

@@ -38,7 +38,7 @@ def tokens_of_a_step(step: int) -> np.ndarray:
 
 
 def demandcast() -> dict[str, float]:
-    """Tokens per second of modeling.finetuning, and the share of the peak that it reaches."""
+    """Tokens per second of modeling.megatron.finetuning, and the share of the peak that it reaches."""
     sys.path.insert(0, str(ROOT))
     import torch
     import torch.distributed as dist
@@ -47,8 +47,8 @@ def demandcast() -> dict[str, float]:
     from demand.packing import pack
     from demand.prompts import Prompt
     from demand.record import Record
-    from modeling.finetuning import FineTuning, Schedule
-    from modeling.model import DemandModel
+    from modeling.megatron.finetuning import FineTuning, Schedule
+    from modeling.megatron.model import DemandModel
     from modeling.parallel import initialize
     from modeling.settings import ModelSettings
 

@@ -8,6 +8,7 @@ import numpy as np
 from demand.catalogue import Catalogue
 from demand.customer import Customer, Order
 from demand.moments import DAY
+from demand.prompts import NEXT_ORDER
 
 MINIMUM_ORDERS = 3
 NEXT, HORIZON = PARTS = ("next_order", "horizon")
@@ -44,6 +45,15 @@ class Basket:
     def only(self, kept: np.ndarray) -> "Basket":
         """The lines where a boolean array says so."""
         return Basket(self.items[kept], self.quantities[kept], self.amounts[kept])
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about a customer: as of a moment, the next order (`horizon_days` 0) or so many days."""
+
+    customer: Customer
+    as_of: int
+    horizon_days: int = NEXT_ORDER
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.optimize import minimize
 
 SMALLEST_RATE = 1e-9
 BEND = 0.05
@@ -65,6 +64,8 @@ def fit_curve(rates: Sequence[np.ndarray], bought: Sequence[np.ndarray], days: S
         bought: for each window a boolean array of the same shape.
         days: for each window its length, all 0 for the next order. Windows of one length leave `span` at 0.
     """
+    from scipy.optimize import minimize  # takes a while to load, and answering needs none of it
+
     logs = np.concatenate([np.log(np.maximum(each, SMALLEST_RATE)).ravel() for each in rates])
     happened = np.concatenate([each.ravel() for each in bought])
     spans = np.repeat(np.log(np.maximum(days, 1)), [each.size for each in rates])

@@ -40,7 +40,9 @@ def redirect_cuda_to_cpu() -> None:
     global _installed
     if _installed:
         return
-    from megatron.core.tensor_parallel import random
+    from modeling.megatron import tensor_parallel
+
+    random = tensor_parallel.random
 
     torch.cuda.current_device = lambda: torch.device("cpu")  # type: ignore[assignment,return-value]
     torch.cuda.synchronize = lambda *_: None

@@ -26,7 +26,7 @@ def initialize(seed: int = 0, layout: LayoutSettings | None = None) -> None:
         from modeling.cpu import redirect_cuda_to_cpu
 
         redirect_cuda_to_cpu()
-    from megatron.core import parallel_state, tensor_parallel
+    from modeling.megatron import parallel_state, tensor_parallel
 
     layout = layout or LayoutSettings()
     if not parallel_state.model_parallel_is_initialized():
@@ -42,7 +42,7 @@ def device() -> torch.device:
 
 def seed_dropout(seed: int, sequence_parallel: bool) -> None:
     """Decides what dropout drops: the same on processes that hold the same tokens, other values on the others."""
-    from megatron.core import parallel_state
+    from modeling.megatron import parallel_state
 
     tokens = parallel_state.get_context_parallel_rank()
     if sequence_parallel:
@@ -53,14 +53,14 @@ def seed_dropout(seed: int, sequence_parallel: bool) -> None:
 
 def share() -> tuple[int, int]:
     """Which copy of the model this process belongs to, and how many copies share the data."""
-    from megatron.core import parallel_state
+    from modeling.megatron import parallel_state
 
     return parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
 
 
 def answers() -> bool:
     """Whether this process speaks for its copy of the model: the first that holds the last stage."""
-    from megatron.core import parallel_state
+    from modeling.megatron import parallel_state
 
     ranks = parallel_state.get_tensor_model_parallel_rank(), parallel_state.get_context_parallel_rank()
     return ranks == (0, 0) and parallel_state.is_pipeline_last_stage()
@@ -68,7 +68,7 @@ def answers() -> bool:
 
 def highest_of_tensor_group(values: Tensor) -> Tensor:
     """The elementwise maximum over the processes that share each layer. Nothing flows back through it."""
-    from megatron.core import parallel_state
+    from modeling.megatron import parallel_state
 
     group = parallel_state.get_tensor_model_parallel_group()
     if group.size() > 1:

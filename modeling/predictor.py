@@ -7,26 +7,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from demand.customer import Customer
 from demand.errors import CheckpointError
 from demand.metrics import top_k
-from demand.prompts import NEXT_ORDER, Prompt, Renderer
+from demand.prompts import Prompt, Renderer
+from demand.questions import Question
 from modeling.batch import Batch
 from modeling.checkpoint import Checkpoint, load_checkpoint
-from modeling.model import DemandModel
+from modeling.megatron.model import DemandModel
+from modeling.megatron.shards import load_weights
 from modeling.parallel import device, fast_forward, initialize
-from modeling.shards import load_weights
 
 TOKENS_PER_PASS = 16_384
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked about a customer: as of a moment, the next order (`horizon_days` 0) or so many days."""
-
-    customer: Customer
-    as_of: int
-    horizon_days: int = NEXT_ORDER
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from modeling.counterpart import LANGUAGE_HEAD, Counterpart, Pretrained
 from modeling.families import COUNTERPARTS
 from modeling.legacy import read_legacy
 from modeling.legacy_files import is_legacy
-from modeling.model import DemandModel
+from modeling.megatron.model import DemandModel
+from modeling.megatron.shards import whole_weights
 from modeling.parallel import initialize
 from modeling.settings import ModelSettings
-from modeling.shards import whole_weights
 
 PROMPT_FORMAT = "narrative"
 """What a model that knows plain text reads best."""

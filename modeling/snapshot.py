@@ -14,11 +14,11 @@ import torch.distributed as dist
 
 from demand.errors import CheckpointError
 from modeling.checkpoint import Checkpoint, load_description, save_description, verify_manifest, write_manifest
-from modeling.finetuning import FineTuning
-from modeling.model import DemandModel
+from modeling.megatron.finetuning import FineTuning
+from modeling.megatron.model import DemandModel
+from modeling.megatron.shards import NAMED, load_shards, save_shards, whole_weights
 from modeling.parallel import initialize
 from modeling.settings import LoraSettings
-from modeling.shards import NAMED, load_shards, save_shards, whole_weights
 from modeling.state import load_state, save_state
 
 

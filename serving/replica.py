@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import torch
 from ray import serve
 
 from demand.moments import iso
-from modeling.predictor import Predictor
 from serving.schemas import DemandRecord, ModelInfo, PredictRequest, PredictResponse
 
 LARGEST_BATCH = 16
@@ -23,10 +21,14 @@ class ModelReplica:
     """Answers with the model that user_config names: {"checkpoint", "name", "version"}."""
 
     def __init__(self) -> None:
+        import torch
+
         torch.set_num_threads(1)
 
     def reconfigure(self, config: dict[str, Any]) -> None:
         """Loads a checkpoint; called at the start and when another model is to be served."""
+        from modeling.predictor import Predictor  # takes seconds, which the ingress and the command line can do without
+
         self.predictor = Predictor.load(config["checkpoint"])
         self.info = ModelInfo(
             name=config["name"],

@@ -9,8 +9,8 @@ from demand.customer import Browsing, Customer, Review, merge_lines
 from demand.errors import RecordError
 from demand.moments import iso, moment
 from demand.prompts import NEXT_ORDER
+from demand.questions import Question
 from demand.vocabulary import LONGEST_HORIZON
-from modeling.predictor import Question
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
 Text = Annotated[str, Field(max_length=10_000)]

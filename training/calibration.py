@@ -8,9 +8,9 @@ from demand.dataset import Dataset
 from demand.moments import DAY
 from demand.prompts import NEXT_ORDER
 from demand.protocols import VALIDATION, Protocol
-from demand.questions import Case
+from demand.questions import Case, Question
 from modeling.calibration import Calibration, Curve, fit_curve
-from modeling.predictor import Predictor, Question
+from modeling.predictor import Predictor
 
 CUSTOMERS = 800
 HORIZON_SHARES = (0.5, 1.0)

@@ -20,12 +20,12 @@ from demand.metrics import top_k
 from demand.moments import iso
 from demand.prompts import NEXT_ORDER
 from demand.protocols import TEST, Protocol
-from demand.questions import HORIZON, NEXT, Basket, Questions
+from demand.questions import HORIZON, NEXT, Basket, Question, Questions
 from demand.rankings import RankingFile
 from demand.reliability import calibration_metrics, ranking_chance, reliability
 from demand.slices import slices
 from demand.value import bought, business_metrics, mean_ratings
-from modeling.predictor import Predictor, Question
+from modeling.predictor import Predictor
 from training.totals import Totals, totals
 
 TOP = 20

@@ -14,8 +14,9 @@ from demand.dataset import Dataset
 from demand.errors import DataError
 from demand.moments import iso
 from demand.prompts import NEXT_ORDER
+from demand.questions import Question
 from demand.tables import TABLES
-from modeling.predictor import Predictor, Question
+from modeling.predictor import Predictor
 
 CUSTOMERS_PER_TASK = 64
 SCHEMA = pa.schema(

@@ -19,10 +19,10 @@ from demand.metrics import top_k
 from demand.packing import TYPES
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import Checkpoint, load_checkpoint
-from modeling.finetuning import FineTuning, Schedule, Step
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.finetuning import FineTuning, Schedule, Step
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.shards import load_weights
 from modeling.parallel import device, initialize, share
-from modeling.shards import load_weights
 from modeling.snapshot import load_snapshot, save_snapshot
 from training.crew import Member
 from training.job import Job

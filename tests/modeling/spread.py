@@ -12,13 +12,13 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
 from demand.sales import Sales
-from modeling.finetuning import FineTuning, Schedule
 from modeling.layout import LayoutSettings
-from modeling.lora import A, B
-from modeling.model import DemandModel
+from modeling.megatron.finetuning import FineTuning, Schedule
+from modeling.megatron.lora import A, B
+from modeling.megatron.model import DemandModel
+from modeling.megatron.shards import load_shards, load_weights, save_shards
 from modeling.parallel import initialize
 from modeling.settings import LoraSettings, ModelSettings
-from modeling.shards import load_shards, load_weights, save_shards
 from modeling.state import load_state, save_state
 
 SCHEDULE = Schedule(3e-3, warmup_steps=2, total_steps=20, weight_decay=0.01, clip=0.5)

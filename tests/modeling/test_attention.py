@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from modeling.blocks import BLOCK, attention_by_blocks
-from modeling.rotary import Rotation
+from modeling.megatron.rotary import Rotation
 
 
 def leaf(*shape: int) -> Tensor:

@@ -12,16 +12,17 @@ from demand.dataset import Dataset
 from demand.errors import CheckpointError
 from demand.formats import prompt_format
 from demand.moments import moment
+from demand.questions import Question
 from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
 from modeling.calibration import Calibration, Curve, fit_curve
 from modeling.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from modeling.export import export_hf
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.shards import whole_weights
 from modeling.parallel import initialize
-from modeling.predictor import Predictor, Question
+from modeling.predictor import Predictor
 from modeling.settings import ModelSettings
-from modeling.shards import whole_weights
 from modeling.state import load_state, save_state
 from tests.conftest import CUTOFF
 

@@ -19,9 +19,9 @@ from demand.vocabulary import CONTROL, Vocabulary
 from modeling.batch import Batch
 from modeling.devices import GPUS
 from modeling.estimate import GIB, estimate, fitting
-from modeling.finetuning import FineTuning, Schedule
 from modeling.layout import LayoutSettings
-from modeling.model import DemandModel, parameter_count
+from modeling.megatron.finetuning import FineTuning, Schedule
+from modeling.megatron.model import DemandModel, parameter_count
 from modeling.parallel import initialize
 from modeling.parameters import Run
 from modeling.settings import LoraSettings, ModelSettings

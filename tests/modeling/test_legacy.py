@@ -17,9 +17,9 @@ from demand.errors import CheckpointError
 from modeling import legacy_files
 from modeling.checkpoint import load_checkpoint, save_checkpoint
 from modeling.export import export_hf
-from modeling.model import DemandModel
+from modeling.megatron.model import DemandModel
+from modeling.megatron.shards import load_weights
 from modeling.pretrained import import_pretrained
-from modeling.shards import load_weights
 from tests.conftest import plain_text
 from tests.modeling.test_pretrained import ROWS, write_pretrained
 

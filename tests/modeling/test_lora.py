@@ -15,11 +15,11 @@ from demand.prompts import Renderer
 from demand.vocabulary import CONTROL, Vocabulary
 from modeling.batch import Batch
 from modeling.checkpoint import Checkpoint
-from modeling.finetuning import FineTuning, Schedule
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.finetuning import FineTuning, Schedule
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.shards import load_weights, whole_weights
 from modeling.parallel import initialize
 from modeling.settings import LoraSettings, ModelSettings
-from modeling.shards import load_weights, whole_weights
 from modeling.snapshot import checkpoint_of, save_snapshot
 from tests.conftest import CUTOFF
 

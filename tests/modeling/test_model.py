@@ -16,9 +16,9 @@ from demand.prompts import Renderer
 from demand.sales import OF_SALES
 from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
-from modeling.finetuning import FineTuning, Schedule
-from modeling.head import PRIOR_ORDERS
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.finetuning import FineTuning, Schedule
+from modeling.megatron.head import PRIOR_ORDERS
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
 from modeling.settings import ModelSettings
 from tests.conftest import CUTOFF

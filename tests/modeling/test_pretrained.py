@@ -27,9 +27,9 @@ from demand.errors import CheckpointError
 from demand.vocabulary import CONTROL, Vocabulary
 from modeling.checkpoint import load_checkpoint, save_checkpoint
 from modeling.export import export_hf
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.shards import load_weights, whole_weights
 from modeling.pretrained import import_hf
-from modeling.shards import load_weights, whole_weights
 from tests.conftest import plain_text
 
 ROWS = 320

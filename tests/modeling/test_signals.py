@@ -14,8 +14,8 @@ from demand.moments import DAY, WEEK
 from demand.packing import pack
 from demand.prompts import Renderer
 from demand.vocabulary import Vocabulary
-from modeling.finetuning import FineTuning, Schedule
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.finetuning import FineTuning, Schedule
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
 from modeling.settings import ModelSettings
 

@@ -9,8 +9,8 @@ from demand.errors import CheckpointError
 from demand.formats import prompt_format
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import Checkpoint
-from modeling.finetuning import FineTuning, Schedule
-from modeling.model import DemandModel
+from modeling.megatron.finetuning import FineTuning, Schedule
+from modeling.megatron.model import DemandModel
 from modeling.parallel import initialize
 from modeling.settings import ModelSettings
 from modeling.snapshot import checkpoint_of, load_snapshot, save_snapshot

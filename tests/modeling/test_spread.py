@@ -15,8 +15,8 @@ from demand.packing import pack
 from demand.prompts import Renderer
 from demand.vocabulary import Vocabulary
 from modeling.layout import LayoutSettings
-from modeling.lora import B
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.lora import B
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
 from modeling.settings import LoraSettings, ModelSettings
 from tests.conftest import CUTOFF

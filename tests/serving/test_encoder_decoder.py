@@ -9,7 +9,8 @@ from ray import serve
 from demand.dataset import Dataset
 from demand.moments import moment
 from demand.protocols import Cutoff
-from modeling.predictor import Predictor, Question
+from demand.questions import Question
+from modeling.predictor import Predictor
 from ray_app.presets import load_settings
 from serving.application import Served, running
 from serving.schemas import CustomerRecord

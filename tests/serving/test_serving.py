@@ -14,14 +14,15 @@ from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.formats import prompt_format
 from demand.moments import iso, moment
+from demand.questions import Question
 from demand.vocabulary import Vocabulary
 from modeling.calibration import Calibration, Curve
 from modeling.checkpoint import Checkpoint, save_checkpoint
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.shards import whole_weights
 from modeling.parallel import initialize
-from modeling.predictor import Predictor, Question
+from modeling.predictor import Predictor
 from modeling.settings import ModelSettings
-from modeling.shards import whole_weights
 from serving.application import Served, running
 from serving.schemas import CustomerRecord
 from tests.conftest import CUTOFF

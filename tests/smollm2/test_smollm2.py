@@ -16,10 +16,10 @@ from demand.packing import pack
 from demand.prompts import Renderer
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import Checkpoint
-from modeling.finetuning import FineTuning, Schedule
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.finetuning import FineTuning, Schedule
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.shards import load_weights
 from modeling.pretrained import import_pretrained
-from modeling.shards import load_weights
 from tests.conftest import CUTOFF, plain_text
 
 PROMPT = "At the grocery store she bought bread, milk and"

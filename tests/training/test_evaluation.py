@@ -15,15 +15,15 @@ from demand.errors import DataError, SettingsError
 from demand.formats import prompt_format
 from demand.moments import DAY, moment
 from demand.protocols import Cutoff
-from demand.questions import HORIZON, NEXT, PARTS, ask
+from demand.questions import HORIZON, NEXT, PARTS, Question, ask
 from demand.rankings import RankingFile
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import Checkpoint
-from modeling.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.shards import whole_weights
 from modeling.parallel import initialize
-from modeling.predictor import Predictor, Question
+from modeling.predictor import Predictor
 from modeling.settings import ModelSettings
-from modeling.shards import whole_weights
 from tests.conftest import CUTOFF
 from training.evaluation import Evaluation, evaluate
 from training.totals import totals

@@ -30,8 +30,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from demand.errors import CheckpointError
-from modeling.lora import A, B, merged
-from modeling.model import DemandModel, synchronize_embeddings
+from modeling.megatron.lora import A, B, merged
+from modeling.megatron.model import DemandModel, synchronize_embeddings
 
 NAMED = {"singleton_local_shards": True, "distrib_optim_sharding_type": "fully_reshardable"}
 """Megatron's words for: every tensor under a name of its own, the optimizer's in the shape of the parameters."""

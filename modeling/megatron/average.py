@@ -13,7 +13,7 @@ from megatron.core.dist_checkpointing.dict_utils import dict_list_map_inplace
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from modeling.model import DemandModel
+from modeling.megatron.model import DemandModel
 
 
 class Average:

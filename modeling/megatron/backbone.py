@@ -22,13 +22,13 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.nn.functional import gelu, relu, silu
 
-from modeling.attention import MaskedAttention, PackedAttention, Packing
 from modeling.batch import Batch
-from modeling.context import Split
 from modeling.layout import LayoutSettings
-from modeling.lora import LoraColumnParallelLinear, LoraRowParallelLinear
-from modeling.norm import Norm
-from modeling.rotary import Rotation
+from modeling.megatron.attention import MaskedAttention, PackedAttention, Packing
+from modeling.megatron.context import Split
+from modeling.megatron.lora import LoraColumnParallelLinear, LoraRowParallelLinear
+from modeling.megatron.norm import Norm
+from modeling.megatron.rotary import Rotation
 from modeling.settings import LoraSettings, ModelSettings
 
 EMBEDDING_STD = 0.1

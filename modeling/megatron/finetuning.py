@@ -14,13 +14,13 @@ from megatron.core.pipeline_parallel.schedules import get_forward_backward_func
 from megatron.core.transformer.module import Float16Module
 from torch import Tensor
 
-from modeling.average import Average
 from modeling.batch import Batch
 from modeling.layout import LayoutSettings
-from modeling.model import DemandModel
-from modeling.optimizer import allocate_moments, build_optimizer, load_optimizer, sound_step
+from modeling.megatron.average import Average
+from modeling.megatron.model import DemandModel
+from modeling.megatron.optimizer import allocate_moments, build_optimizer, load_optimizer, sound_step
+from modeling.megatron.shards import NAMED
 from modeling.parallel import ON_GPU, answers, device, fast_forward, seed_dropout
-from modeling.shards import NAMED
 
 LEARNER = "learner."
 FINAL_RATE = 0.05
@@ -31,7 +31,7 @@ FINAL_RATE = 0.05
 class Schedule:
     """How fast and how long to learn; a gradient longer than `max_gradient_norm` is not learned from.
 
-    `averaging` is the share of the running mean of the weights that a step leaves (modeling.average).
+    `averaging` is the share of the running mean of the weights that a step leaves (modeling.megatron.average).
     """
 
     learning_rate: float

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from demand.catalogue import Catalogue
 from demand.sales import Sales
 from demand.vocabulary import CONTROL, Vocabulary
-from modeling.backbone import build_core, read_and_answer, read_packed, transformer_config, whole
 from modeling.batch import Batch
 from modeling.calendar import Calendar
-from modeling.head import DemandHead, Forecast, Held
 from modeling.layout import LayoutSettings, padded
-from modeling.lora import freeze
+from modeling.megatron.backbone import build_core, read_and_answer, read_packed, transformer_config, whole
+from modeling.megatron.head import DemandHead, Forecast, Held
+from modeling.megatron.lora import freeze
 from modeling.settings import LoraSettings, ModelSettings
 
 

@@ -15,13 +15,12 @@ from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 
 from modeling.batch import Batch
 from modeling.blocks import attention_by_blocks
-from modeling.context import Split
-from modeling.rotary import Rotation
+from modeling.megatron.context import Split
+from modeling.megatron.rotary import Rotation
 
 BY_BLOCKS = range(256, 2_049)
 """Sequences of these lengths are trained block by block on a CPU: shorter ones gain nothing, and longer ones keep more
@@ -97,6 +96,8 @@ class PackedAttention(_Attention):
         if packed_seq_params.split:
             return self._of_chunks(query, key, value, packed_seq_params.lengths, packed_seq_params.split, dropout)
         if not dropout and has_flash_attention(query):
+            from torch.nn.attention.varlen import varlen_attn  # loads a compiler, which only a GPU is worth
+
             starts, longest = packed_seq_params.cu_seqlens_q, packed_seq_params.max_seqlen_q
             output = varlen_attn(
                 query,
