@@ -4,9 +4,9 @@
     .venv/bin/python benchmarks/forecasts.py --data DIR --origins 2017-09-11,2017-10-09,2017-11-06
 
 One model, which must have learned from nothing from the first origin on (demandcast train --cutoff), is asked at each
-origin about every customer with an order before. Totals are units of the 200 items most sold until then, within 28
-days, new customers' purchases among what was really sold: WAPE, the items' absolute errors over the sum sold.
-benchmarks/forecast_peers.py says what it is compared with.
+origin about every customer with an order before, and reads what sold until then. Totals are units of the 200 items
+most sold until then, within 28 days, new customers' purchases among what was really sold: WAPE, the items' absolute
+errors over the sum sold. benchmarks/forecast_peers.py says what it is compared with.
 """
 
 import argparse

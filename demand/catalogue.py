@@ -19,7 +19,7 @@ DAILY = ["sold_days", "sold_orders", "sold_first", "sold_again"]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items in the order of their indices, with sales figures from the training period.
+    """Items in the order of their indices, with sales figures from before a moment: the end of training, or later.
 
     Attributes:
         table: the contract's columns of `items`, plus `orders` (how many orders held the item), `mean_quantity` and
@@ -87,7 +87,7 @@ class Catalogue:
 
     @cached_property
     def sales(self) -> Sales:
-        """Of the training period, day by day; nothing where the table does not tell."""
+        """Day by day; nothing where the table does not tell."""
         if DAILY[0] not in self.table.column_names:
             return Sales.none(len(self))
         lists = [self.table[name].combine_chunks() for name in DAILY]

@@ -14,7 +14,7 @@ from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
 from demand.formats import prompt_format
 from demand.moments import DAY, moment
-from demand.protocols import Cutoff
+from demand.protocols import TEST, Cutoff
 from demand.questions import HORIZON, NEXT, PARTS, Question, ask
 from demand.rankings import RankingFile
 from demand.vocabulary import Vocabulary
@@ -29,15 +29,15 @@ from training.evaluation import Evaluation, evaluate
 from training.totals import totals
 
 AS_OF, DAYS = moment(CUTOFF), 14
+SETTINGS = ModelSettings(layers=1, hidden=32, heads=2, ffn=64)
 
 
 @pytest.fixture(scope="module")
 def predictor(catalogue: Catalogue, vocabulary: Vocabulary) -> Predictor:
     initialize(seed=3)
-    settings = ModelSettings(layers=1, hidden=32, heads=2, ffn=64)
-    model = DemandModel(settings, len(vocabulary), len(catalogue))
+    model = DemandModel(SETTINGS, len(vocabulary), len(catalogue))
     initialize_from_catalogue(model, vocabulary, catalogue)
-    return Predictor(Checkpoint(settings, prompt_format("compact"), vocabulary, catalogue, whole_weights(model)))
+    return Predictor(Checkpoint(SETTINGS, prompt_format("compact"), vocabulary, catalogue, whole_weights(model)))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,20 @@ def test_every_method_answers_the_questions_that_it_can(evaluation: Evaluation) 
     assert report[HORIZON]["later"] == report[HORIZON]["first"]
     assert report[NEXT]["personal-top"]["ndcg@10"] > report[NEXT]["first"]["ndcg@10"]
     assert report["settings"] == {"global-top": {}, "personal-top": {}, "even": {}}
+
+
+def test_the_model_reads_what_sold_up_to_the_cutoff_however_early_it_learned(
+    catalogue: Catalogue, vocabulary: Vocabulary, shop: Dataset
+) -> None:
+    initialize()
+    early = Cutoff(cutoff=AS_OF - 60 * DAY).catalogue(shop, TEST)
+    model = DemandModel(SETTINGS, len(vocabulary), len(early), sales=early.sales)
+    predictor = Predictor(Checkpoint(SETTINGS, prompt_format("compact"), vocabulary, early, whole_weights(model)))
+
+    evaluate(predictor, shop, Cutoff(cutoff=AS_OF, days=DAYS))
+
+    assert predictor.catalogue.table.equals(catalogue.table)
+    np.testing.assert_array_equal(predictor.model.head.sales.before, catalogue.sales.before)
 
 
 def test_leads_are_differences_of_means_and_lie_in_their_intervals(evaluation: Evaluation) -> None:
