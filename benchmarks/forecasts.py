@@ -39,9 +39,9 @@ PEER = ROOT / ".venv-forecast-peers" / "bin" / "python"
 
 def answers(predictor: Predictor, dataset: Dataset, origin: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The model's units by item, and its chance of an order by customer."""
-    questions = Cutoff(cutoff=moment(origin), days=DAYS).questions(
-        dataset, dataset.customer_ids, predictor.catalogue, TEST
-    )
+    protocol = Cutoff(cutoff=moment(origin), days=DAYS)
+    predictor.read_sales(protocol.lines(dataset, TEST))
+    questions = protocol.questions(dataset, dataset.customer_ids, predictor.catalogue, TEST)
     asked = [Question(each, moment(origin), DAYS) for each in questions.everyone]
     forecasts = predictor.forecasts(asked)
     baskets = questions.horizon_baskets + questions.other_baskets

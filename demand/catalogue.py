@@ -46,6 +46,10 @@ class Catalogue:
         columns["mean_amount"] = pc.fill_null(joined["amount_sum_mean"], overall[1])
         return cls(pa.table({**columns, **_daily(purchases, columns["item_id"])}).combine_chunks())
 
+    def with_sales(self, lines: pa.Table) -> "Catalogue":
+        """The same items, with sales figures from other order lines, PURCHASES."""
+        return Catalogue.of(self.table.select(TABLES["items"].names), lines)
+
     def __len__(self) -> int:
         return int(self.table.num_rows)
 

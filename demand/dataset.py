@@ -97,7 +97,7 @@ class Dataset:
         if not wanted:
             return
         span = [("customer_id", ">=", wanted[0]), ("customer_id", "<=", wanted[-1])]
-        past = [] if before is None else [("ts", "<", pa.scalar(before, TABLES["orders"].field("ts").type))]
+        past = [] if before is None else earlier(before)
         orders = _orders(self.table("orders", filters=span + past))
         browsing = _events(self.table("browsing", filters=span + past), Browsing, ("action", "item_id", "text"))
         reviews = _events(self.table("reviews", filters=span + past), Review, ("item_id", "rating", "text"))
@@ -113,6 +113,11 @@ class Dataset:
                 tuple(reviews.get(customer_id, ())),
                 attributes.get(customer_id, {}),
             )
+
+
+def earlier(moment: int) -> list[tuple[str, str, Any]]:
+    """A filter for `Dataset.table`: only what happened before a moment."""
+    return [("ts", "<", pa.scalar(moment, TABLES["orders"].field("ts").type))]
 
 
 def _check_table(file: Path, schema: pa.Schema) -> None:

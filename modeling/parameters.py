@@ -146,7 +146,7 @@ def _head(run: Run) -> Parameters:
     """Head and calendar; always trained, as the embeddings are, of which the items are new to any base."""
     width, own = run.model.hidden, run.model.habit_width
     query = width * width + width
-    customer = (len(OF_CUSTOMERS) * own + own) + width * own + 2 * (own + 1)
+    customer = 2 * ((len(OF_CUSTOMERS) * own + own) + width * own + (own + 1))  # how many items; any order at all
     habits = (len(OF_ITEMS) * own + own) + (len(OF_CUSTOMERS) + 2 * width) * own + (own * own + own) + (own + 1)
     days = calendar_parameters(width) if run.model.calendar else 0
     sales = len(OF_SALES) * own + (width + 1) * (1 + len(WINDOWS))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from demand.errors import CheckpointError
@@ -57,6 +58,12 @@ class Predictor:
     def load(cls, folder: Path | str) -> "Predictor":
         """Raises CheckpointError where the folder is damaged or no checkpoint."""
         return cls(load_checkpoint(folder))
+
+    def read_sales(self, lines: pa.Table) -> None:
+        """Takes what sold, day by day, from order lines (demand.catalogue.PURCHASES), not from the checkpoint, whose
+        sales end where training did. No line may be of a moment that is asked about, or later."""
+        self.catalogue = self.catalogue.with_sales(lines)
+        self.model.head.sales = self.catalogue.sales
 
     def forecasts(self, questions: Sequence[Question]) -> np.ndarray:
         """The chance that the customer orders at all, and how often each item is expected, (R, 1 + V) float32."""

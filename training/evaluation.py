@@ -64,7 +64,7 @@ def evaluate(
 ) -> Evaluation:
     """Compares a model with baselines and with rankings from files.
 
-    Baselines see all that lies before the test, validation too.
+    Baselines see all that lies before the test, validation too, and so does the model's table of sales.
 
     Args:
         protocol: who is asked what, and by which metrics the answers are judged.
@@ -76,7 +76,9 @@ def evaluate(
         DataError: nobody can be asked; a file of rankings is not what it should be.
     """
     check_protocol(predictor, protocol)
-    catalogue, dataset = predictor.catalogue, protocol.of(dataset)
+    dataset = protocol.of(dataset)
+    predictor.read_sales(protocol.lines(dataset, TEST))
+    catalogue = predictor.catalogue
     questions = protocol.questions(dataset, dataset.customer_ids, catalogue, TEST)
     parts = questions.parts
     _check_names(baselines, rankings, parts)

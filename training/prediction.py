@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
-from demand.dataset import Dataset
+from demand.catalogue import PURCHASES
+from demand.dataset import Dataset, earlier
 from demand.errors import DataError
 from demand.moments import iso
 from demand.prompts import NEXT_ORDER
 from demand.questions import Question
-from demand.tables import TABLES
 from modeling.predictor import Predictor
 
 CUSTOMERS_PER_TASK = 64
@@ -37,6 +37,7 @@ class CustomerPredictor:
     def __init__(self, data: str, model: str, as_of: int, horizon_days: int, k: int) -> None:
         self.dataset = Dataset.open(data)
         self.predictor = Predictor.load(model)
+        self.predictor.read_sales(self.dataset.table("orders", PURCHASES, earlier(as_of)))
         self.as_of, self.horizon_days, self.k = as_of, horizon_days, k
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -74,8 +75,7 @@ def predict_all(data: Path, model: str, as_of: int, out: Path, horizon_days: int
         DataError: nobody ordered before `as_of`.
     """
     dataset = Dataset.open(data)
-    past = [("ts", "<", pa.scalar(as_of, TABLES["orders"].field("ts").type))]
-    ids = dataset.table("orders", ["customer_id"], past)["customer_id"].unique().sort()
+    ids = dataset.table("orders", ["customer_id"], earlier(as_of))["customer_id"].unique().sort()
     if not len(ids):
         raise DataError(f"{data}: no customer has an order before {iso(as_of)}")
     cluster = ray.cluster_resources()

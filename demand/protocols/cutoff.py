@@ -7,11 +7,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from demand.catalogue import PURCHASES
-from demand.dataset import Dataset
+from demand.dataset import Dataset, earlier
 from demand.moments import DAY, iso, moment
 from demand.protocols.protocol import VALIDATION, Protocol, Stage
 from demand.questions import MINIMUM_ORDERS, Case
-from demand.tables import TABLES
 
 VALIDATION_DAYS = 28
 
@@ -53,8 +52,7 @@ class Cutoff(Protocol):
         return (Case.at(each, start, end) for each in dataset.customers(ids, before=end))
 
     def lines(self, dataset: Dataset, stage: Stage) -> pa.Table:
-        past = [("ts", "<", pa.scalar(self.moment(stage), TABLES["orders"].field("ts").type))]
-        return dataset.table("orders", PURCHASES, past)
+        return dataset.table("orders", PURCHASES, earlier(self.moment(stage)))
 
     def fewest(self, stage: Stage) -> int:
         return MINIMUM_ORDERS

@@ -114,7 +114,10 @@ class DemandHead(MegatronModule):
         self.item_bias = nn.Parameter(torch.zeros(item_count))
         self.customer_features = nn.Linear(len(OF_CUSTOMERS), habit_width)
         self.customer_query = nn.Linear(width, habit_width, bias=False)
-        self.customer_wants = nn.Linear(habit_width, 2)
+        self.customer_wants = nn.Linear(habit_width, 1)
+        self.order_features = nn.Linear(len(OF_CUSTOMERS), habit_width)
+        self.order_query = nn.Linear(width, habit_width, bias=False)
+        self.order_comes = nn.Linear(habit_width, 1)
         self.habit_features = nn.Linear(len(OF_ITEMS), habit_width)
         self.habit_customer = nn.Linear(len(OF_CUSTOMERS), habit_width, bias=False)
         self.habit_query = nn.Linear(width, habit_width, bias=False)
@@ -125,7 +128,7 @@ class DemandHead(MegatronModule):
         self.habit_worth = nn.Linear(habit_width, 1)
         nn.init.normal_(self.vocabulary_query.weight, std=0.01)
         nn.init.zeros_(self.vocabulary_query.bias)
-        for layer in (self.customer_wants, self.habit_worth, self.sales_query):
+        for layer in (self.customer_wants, self.order_comes, self.habit_worth, self.sales_query):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -144,7 +147,9 @@ class DemandHead(MegatronModule):
         query_RD = self.norm(query_RD)
         customer_RC = batch.customer_RC.to(query_RD.dtype)
         wants_RH = gelu(self.customer_features(customer_RC) + self.customer_query(query_RD))
-        more_R, order_R = self.customer_wants(wants_RH).float().unbind(-1)
+        more_R = self.customer_wants(wants_RH).float().squeeze(-1)
+        comes_RH = gelu(self.order_features(customer_RC) + self.order_query(query_RD))
+        order_R = self.order_comes(comes_RH).float().squeeze(-1)
         # Each process continues with its own items only; the copies' backward pass adds their gradients up.
         query_RD = copy_to_tensor_model_parallel_region(query_RD)
         bias_L = copy_to_tensor_model_parallel_region(self.item_bias)[held.first : held.last]

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from demand.catalogue import Catalogue
+from demand.catalogue import PURCHASES, Catalogue
 from demand.dataset import Dataset
 from demand.errors import CheckpointError
 from demand.formats import prompt_format
-from demand.moments import moment
+from demand.moments import DAY, moment
+from demand.protocols import TEST, Cutoff
 from demand.questions import Question
 from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
@@ -59,6 +61,24 @@ def test_what_is_saved_comes_back(checkpoint: Checkpoint, folder: Path, shop: Da
         checkpoint.card,
     )
     np.testing.assert_array_equal(Predictor(loaded).chances(questions), Predictor(checkpoint).chances(questions))
+
+
+def test_what_sold_after_training_is_read(checkpoint: Checkpoint, shop: Dataset) -> None:
+    predictor = Predictor(checkpoint)
+    torch.nn.init.ones_(predictor.model.head.sales_query.bias)  # as if it had learned to follow sales of late
+    questions = [Question(next(shop.customers()), AS_OF)]
+    lines = Cutoff(cutoff=AS_OF).lines(shop, TEST)
+    yesterday = [(f"new{number}", AS_OF - DAY, f"o{number}", "item a0", 1.0, 1.0) for number in range(200)]
+    sold = pa.table(dict(zip(PURCHASES, zip(*yesterday, strict=True), strict=True)), lines.schema)
+
+    trained = predictor.rates(questions)[0]
+    predictor.read_sales(lines)
+    again = predictor.rates(questions)[0]
+    predictor.read_sales(pa.concat_tables([lines, sold]))
+    later = predictor.rates(questions)[0]
+
+    np.testing.assert_array_equal(again, trained)
+    assert list(np.flatnonzero(later > 2 * trained)) == [checkpoint.catalogue.index["item a0"]]
 
 
 @pytest.mark.parametrize(
