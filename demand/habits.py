@@ -65,6 +65,9 @@ OF_CUSTOMERS = (
     "whether the next order is asked about",
     "items expected by habit",
 )
+LATELY = OF_CUSTOMERS.index("orders, fading by half in 30 days")
+LATELY_TO_DAILY = np.log(np.log(2) / 30)
+"""Added to twice that feature, gives the logarithm of orders a day: what fades adds up to a rate times 30 / log 2."""
 EXPECTED = OF_CUSTOMERS.index("items expected by habit")
 """A logarithm: as many as in an order of late, times as many orders of late in so many days."""
 
@@ -263,8 +266,8 @@ def _question(ordered: _Seen, orders: _Seen, horizons: np.ndarray) -> Iterator[n
     yield (horizons == 0).astype(np.float64)
     fading = orders.fading(HALF_LIVES[1])[:, 0]
     lines = np.log((ordered.fading(HALF_LIVES[1]).sum(1) + 1) / (fading + 1))
-    daily = (fading + SMALLEST) * np.log(2) / HALF_LIVES[1]  # what fades adds up to a rate times 30 / log 2
-    yield lines + np.where(horizons > 0, np.log(daily * np.maximum(horizons, 1)), 0)
+    daily = np.log(fading + SMALLEST) + LATELY_TO_DAILY
+    yield lines + np.where(horizons > 0, daily + np.log(np.maximum(horizons, 1)), 0)
 
 
 def _since_first(count: np.ndarray, since: np.ndarray, gap: np.ndarray) -> np.ndarray:
