@@ -133,7 +133,7 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
         once = np.ones(shape.tokens, dtype=np.float32)
         record = Record(items, items, times, orders, np.zeros(shape.tokens, dtype=np.int8), once, once)
         targets = [rng.choice(ITEMS, ORDER, replace=False) for _ in queries]
-        return Prompt(tokens, queries, times[queries], 0 * queries, record, targets)
+        return Prompt(tokens, queries, times[queries], 0 * queries, record, np.ones(len(queries)), targets)
 
     def packs(step: int) -> list[dict[str, np.ndarray]]:
         rng = np.random.default_rng(step)

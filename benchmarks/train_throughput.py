@@ -68,7 +68,7 @@ def demandcast() -> dict[str, float]:
         once = np.ones(TOKENS, dtype=np.float32)
         record = Record(items, items, times, orders, np.zeros(TOKENS, dtype=np.int8), once, once)
         targets = [rng.choice(ITEMS, ORDER, replace=False) for _ in queries]
-        return Prompt(tokens, queries, times[queries], 0 * queries, record, targets)
+        return Prompt(tokens, queries, times[queries], 0 * queries, record, np.ones(len(queries)), targets)
 
     for step in range(WARMUP + STEPS):
         if step == WARMUP:

@@ -56,13 +56,18 @@ OF_CUSTOMERS = (
     "orders",
     "orders, fading by half in 30 days",
     "days since last order",
+    "days since first order",
     "mean gap of orders",
+    "spending",
     "lines of an order",
     "different items",
     "days asked about",
     "whether the next order is asked about",
     "items expected by habit",
 )
+LATELY = OF_CUSTOMERS.index("orders, fading by half in 30 days")
+LATELY_TO_DAILY = np.log(np.log(2) / 30)
+"""Added to twice that feature, gives the logarithm of orders a day: what fades adds up to a rate times 30 / log 2."""
 EXPECTED = OF_CUSTOMERS.index("items expected by habit")
 """A logarithm: as many as in an order of late, times as many orders of late in so many days."""
 
@@ -214,7 +219,7 @@ def _frequency(ordered: _Seen, orders: _Seen) -> Iterator[np.ndarray]:
 def _recency(ordered: _Seen, orders: _Seen) -> Iterator[np.ndarray]:
     since, gap = ordered.days_since(), ordered.mean_gap()
     yield from (_days(ordered.days_since(nth)) for nth in (1, 2, 3))
-    yield _days(np.where(ordered.count > 0, since + gap * (ordered.count - 1), LONG_AGO))
+    yield _days(_since_first(ordered.count, since, gap))
     yield from (np.log1p(orders.count - ordered.last(ordered.record.orders, nth)) for nth in (1, 2))
     yield _days(gap)
     yield ordered.gap_deviation() / np.maximum(gap, 1)
@@ -244,11 +249,13 @@ def _interest(looked: _Seen, rated: _Seen) -> Iterator[np.ndarray]:
 
 def _custom(ordered: _Seen, orders: _Seen) -> Iterator[np.ndarray]:
     """Of the customer alone, (Q,) each."""
-    count = orders.count[:, 0]
+    count, since, gap = orders.count[:, 0], orders.days_since()[:, 0], orders.mean_gap()[:, 0]
     yield np.log1p(count) / 2
     yield _faded(orders.fading(HALF_LIVES[1])[:, 0])
-    yield _days(orders.days_since()[:, 0])
-    yield _days(orders.mean_gap()[:, 0])
+    yield _days(since)
+    yield _days(_since_first(count, since, gap))
+    yield _days(gap)
+    yield np.log1p(ordered.total(ordered.record.amounts.clip(min=0)).sum(1)) / 4
     yield np.log1p(ordered.count.sum(1) / np.maximum(count, 1)) / 2
     yield np.log1p((ordered.count > 0).sum(1)) / 3
 
@@ -259,8 +266,12 @@ def _question(ordered: _Seen, orders: _Seen, horizons: np.ndarray) -> Iterator[n
     yield (horizons == 0).astype(np.float64)
     fading = orders.fading(HALF_LIVES[1])[:, 0]
     lines = np.log((ordered.fading(HALF_LIVES[1]).sum(1) + 1) / (fading + 1))
-    daily = (fading + SMALLEST) * np.log(2) / HALF_LIVES[1]  # what fades adds up to a rate times 30 / log 2
-    yield lines + np.where(horizons > 0, np.log(daily * np.maximum(horizons, 1)), 0)
+    daily = np.log(fading + SMALLEST) + LATELY_TO_DAILY
+    yield lines + np.where(horizons > 0, daily + np.log(np.maximum(horizons, 1)), 0)
+
+
+def _since_first(count: np.ndarray, since: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    return np.where(count > 0, since + gap * (count - 1), LONG_AGO)
 
 
 def _faded(count: np.ndarray) -> np.ndarray:

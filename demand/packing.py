@@ -15,13 +15,14 @@ TYPES: dict[str, type] = {
     "query_counts": np.int32,
     "moments": np.int64,
     "horizons": np.int32,
+    "waits": np.float32,
     "targets": np.int32,
     "target_counts": np.int32,
     "lines": np.int32,
     **{f"record_{name}": type for name, type in COLUMNS.items()},
 }
 """The arrays of a pack: tokens; of each prompt its length and how many queries and record lines it has; of each query
-its position, moment, horizon and number of targets; the targets; the lines of the records."""
+its position, moment, horizon, wait and number of targets; the targets; the lines of the records."""
 
 
 def pack(prompts: Sequence[Prompt]) -> dict[str, np.ndarray]:
@@ -33,6 +34,7 @@ def pack(prompts: Sequence[Prompt]) -> dict[str, np.ndarray]:
         "queries": [prompt.queries + start for prompt, start in zip(prompts, starts, strict=True)],
         "moments": [prompt.moments for prompt in prompts],
         "horizons": [prompt.horizons for prompt in prompts],
+        "waits": [prompt.waits for prompt in prompts],
         "targets": [target for prompt in prompts for target in prompt.targets],
         **{f"record_{name}": [getattr(prompt.record, name) for prompt in prompts] for name in COLUMNS},
     }

@@ -8,6 +8,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +38,10 @@ class Prompt:
         moments: (Q,) int64 microseconds when each is asked.
         horizons: (Q,) int32 days that each asks about, NEXT_ORDER for the next order.
         record: all that the customer did before the last moment, however little of it the tokens hold.
+        waits: (Q,) float32 days until the next order; below zero where none came in so many days, and zero outside of
+            training.
         targets: for each query the indices of the items that were really bought, within a horizon once for each order
-            that held them; empty arrays outside of training.
+            that held them; empty arrays outside of training, and where no next order came.
     """
 
     tokens: np.ndarray
@@ -46,6 +49,7 @@ class Prompt:
     moments: np.ndarray
     horizons: np.ndarray
     record: Record
+    waits: np.ndarray
     targets: list[np.ndarray]
 
     def __len__(self) -> int:
@@ -60,7 +64,20 @@ class Prompt:
         tokens = np.delete(self.tokens[: self.queries[query] + 1], self.queries[:query])
         one = slice(query, query + 1)
         end = np.array([len(tokens) - 1], dtype=np.int32)
-        return Prompt(tokens, end, self.moments[one], self.horizons[one], self.record, self.targets[one])
+        waits, targets = self.waits[one], self.targets[one]
+        return Prompt(tokens, end, self.moments[one], self.horizons[one], self.record, waits, targets)
+
+
+_NOTHING = np.zeros(0, dtype=np.int64)
+
+
+class _Question(NamedTuple):
+    """As in Prompt."""
+
+    moment: int
+    days: int
+    wait: float = 0.0
+    targets: np.ndarray = _NOTHING
 
 
 @dataclass
@@ -70,21 +87,22 @@ class _Writer:
     record: Record
     tokens: list[int] = field(default_factory=list)
     queries: list[int] = field(default_factory=list)
-    questions: list["_Question"] = field(default_factory=list)
+    questions: list[_Question] = field(default_factory=list)
 
-    def ask(self, token: int, question: "_Question") -> None:
+    def ask(self, token: int, question: _Question) -> None:
         self.queries.append(len(self.tokens))
         self.questions.append(question)
         self.tokens.append(token)
 
     def finish(self) -> Prompt:
-        moments, horizons, targets = zip(*self.questions, strict=True)
+        moments, horizons, waits, targets = zip(*self.questions, strict=True)
         return Prompt(
             np.array(self.tokens, dtype=np.int32),
             np.array(self.queries, dtype=np.int32),
             np.array(moments, dtype=np.int64),
             np.array(horizons, dtype=np.int32),
             self.record.lines(self.record.times < moments[-1]),
+            np.array(waits, dtype=np.float32),
             list(targets),
         )
 
@@ -111,7 +129,8 @@ class Renderer:
         first, room = len(events), self.format.history_tokens
         while first and (room := room - self._size(events[first - 1])) >= 0:
             first -= 1
-        return self._write(customer, Record.of(customer, self.catalogue), events, first, [(as_of, question, _NOTHING)])
+        asked = [_Question(as_of, question)]
+        return self._write(customer, Record.of(customer, self.catalogue), events, first, asked)
 
     def training_prompts(
         self, customer: Customer, end: int, rng: np.random.Generator, at_orders: bool = False
@@ -119,16 +138,17 @@ class Renderer:
         """Prompts that ask about a customer time and again, as far as the answer lies before `end`.
 
         A history too long for one prompt is cut into several, at another place each time (`rng`). Questions are asked
-        at random moments, as they will be in use, where nobody knows when the next order comes: the later, the more
-        often, for then histories are as long and the times as they will be; and one before the first order. `at_orders`
-        asks for each order at its own moment instead, and for nothing else: as in use where that moment is known.
+        at random moments, as they will be in use, where nobody knows when the next order comes, or whether: the later,
+        the more often, for then histories are as long and the times as they will be; and one before the first order.
+        `at_orders` asks for each order at its own moment instead, and for nothing else: as in use where that moment is
+        known.
         """
         known = customer.before(end)
         questions = self._training_questions(known, end, None if at_orders else rng)
         record = Record.of(known, self.catalogue)
         events = self._events(known)
         sizes = [self._size(event) for event in events]
-        for moment, _, _ in questions:  # a question's token is written before the event that follows it
+        for moment, *_ in questions:  # a question's token is written before the event that follows it
             sizes[min(bisect_left(events, moment, key=lambda event: event.ts), len(sizes) - 1)] += 1
         capacity = self.format.history_tokens
         room = capacity if sum(sizes) <= capacity else int(rng.integers(capacity // 2, capacity + 1))
@@ -140,12 +160,12 @@ class Renderer:
                 last += 1
             starts_at = events[first].ts if first else -math.inf
             ends_at = events[last].ts if last < len(events) else end
-            asked = [each for each in questions if starts_at < each[0] <= ends_at]
+            asked = [each for each in questions if starts_at < each.moment <= ends_at]
             if asked:
                 yield self._write(customer, record, events[:last], first, asked)
             first, room = last, capacity
 
-    def _training_questions(self, customer: Customer, end: int, rng: np.random.Generator | None) -> list["_Question"]:
+    def _training_questions(self, customer: Customer, end: int, rng: np.random.Generator | None) -> list[_Question]:
         """At random moments, or with no `rng` at each order."""
         if not customer.orders:
             return []
@@ -160,19 +180,20 @@ class Renderer:
             first = int(np.searchsorted(times, moment))
             last = int(np.searchsorted(times, moment + horizon * DAY)) if horizon else first + 1
             wanted = np.concatenate([_NOTHING, *baskets[first:last]])
-            if horizon or len(wanted):
-                questions.append((moment, horizon, wanted))
+            came = first < len(times)
+            wait = (times[first] - moment) / DAY if came else (moment - end) / DAY
+            questions.append(_Question(moment, horizon, wait if rng else 0.0, wanted))
         return questions
 
     def _write(
-        self, customer: Customer, record: Record, events: list[Event], first: int, questions: list["_Question"]
+        self, customer: Customer, record: Record, events: list[Event], first: int, questions: list[_Question]
     ) -> Prompt:
         writer = _Writer(record)
         writer.tokens += self._opening(customer)
         previous = next((event.ts for event in reversed(events[:first]) if isinstance(event, Order)), None)
         asked = 0
         for event in events[first:]:
-            while asked < len(questions) and questions[asked][0] <= event.ts:
+            while asked < len(questions) and questions[asked].moment <= event.ts:
                 self._ask(writer, questions[asked])
                 asked += 1
             writer.tokens += self._written(event, previous)
@@ -182,8 +203,8 @@ class Renderer:
             self._ask(writer, question)
         return writer.finish()
 
-    def _ask(self, writer: _Writer, question: "_Question") -> None:
-        days = question[1]
+    def _ask(self, writer: _Writer, question: _Question) -> None:
+        days = question.days
         control = self.vocabulary.control["<next-order>"]
         writer.ask(self.vocabulary.bucket("within", HORIZON_DAYS, days) if days else control, question)
 
@@ -253,10 +274,6 @@ class Renderer:
         if "reviews" in self.format.fields:
             events += customer.reviews
         return sorted(events, key=lambda event: event.ts)
-
-
-_Question = tuple[int, int, np.ndarray]  # moment, NEXT_ORDER or days, items really bought
-_NOTHING = np.zeros(0, dtype=np.int64)
 
 
 def _moments(first: int, end: int, rng: np.random.Generator) -> np.ndarray:

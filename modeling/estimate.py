@@ -16,12 +16,15 @@ from demand.sales import OF_SALES, WINDOWS
 from modeling.devices import Device
 from modeling.layout import LayoutSettings, impossible
 from modeling.parameters import Run, crossing, matrices, stage
+from modeling.waiting import FROM
 
 GIB = 2**30
 QUERIES = 0.07
 """Queries in a token of Complete Journey's compact prompts; in other formats there are fewer."""
 MET = 0.1
 """Items that a customer met before a query, as a share of the longest prompt's tokens; likewise."""
+PER_INTERVAL = 20
+"""Bytes of each query and interval of modeling.waiting."""
 BYTES_PER_PAIR = 32
 """Places of a query and an item met before it."""
 
@@ -149,14 +152,17 @@ def _layer_numbers(run: Run) -> float:
 
 
 def _head_activations(run: Run) -> float:
-    """Bytes: scores of the items and their sales; of each query with an item met before it, features and four widths of
-    its network."""
+    """Bytes: scores of the items and their sales; of each query two widths of both of its networks, and what the waits
+    keep of each interval; of each query with an item met before it, features and four widths of its network."""
     queries = QUERIES * run.microbatch_tokens
     trends = 1 + len(WINDOWS)
     scores = (2 + trends) * 4 * queries * run.items / run.layout.tensor  # 32-bit exponentials, and later their gradient
+    customers = queries * (4 * run.model.habit_width * run.bytes_per_number + PER_INTERVAL * len(FROM))
     pairs = queries * MET * run.longest / run.layout.tensor
-    return scores + pairs * (
-        (len(OF_ITEMS) + len(OF_SALES) + 4 * run.model.habit_width) * run.bytes_per_number + BYTES_PER_PAIR
+    return (
+        scores
+        + customers
+        + pairs * ((len(OF_ITEMS) + len(OF_SALES) + 4 * run.model.habit_width) * run.bytes_per_number + BYTES_PER_PAIR)
     )
 
 

@@ -9,6 +9,7 @@ from demand.vocabulary import CONTROL
 from modeling.calendar import calendar_parameters
 from modeling.layout import LayoutSettings, padded
 from modeling.settings import ModelSettings
+from modeling.waiting import FROM
 
 RELATIVE_BUCKETS = 32
 """Distances that T5's relative positions tell apart (Raffel et al., 2020)."""
@@ -146,7 +147,8 @@ def _head(run: Run) -> Parameters:
     """Head and calendar; always trained, as the embeddings are, of which the items are new to any base."""
     width, own = run.model.hidden, run.model.habit_width
     query = width * width + width
-    customer = (len(OF_CUSTOMERS) * own + own) + width * own + 2 * (own + 1)
+    customer = (len(OF_CUSTOMERS) * own + own) + width * own  # once for how many items, once for the next order
+    customer = 2 * customer + (own + 1) * (1 + len(FROM))
     habits = (len(OF_ITEMS) * own + own) + (len(OF_CUSTOMERS) + 2 * width) * own + (own * own + own) + (own + 1)
     days = calendar_parameters(width) if run.model.calendar else 0
     sales = len(OF_SALES) * own + (width + 1) * (1 + len(WINDOWS))

@@ -50,7 +50,7 @@ def write_shop(folder: Path, customers: int = 40, seed: int = 7) -> Path:
 def plain_text(tokens: np.ndarray) -> Batch:
     """Text without any order in it; the last token is taken for the question."""
     at = np.array([len(tokens) - 1, 0], dtype=np.int32)[:, None]
-    return Batch.from_prompts([Prompt(tokens.astype(np.int32), at[0], at[1], at[1], Record.none(), [at[1][:0]])])
+    return Batch.from_prompts([Prompt(tokens.astype(np.int32), at[0], at[1], at[1], Record.none(), at[1], [at[1][:0]])])
 
 
 @pytest.fixture(scope="session")

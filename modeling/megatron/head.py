@@ -17,13 +17,14 @@ from megatron.core.tensor_parallel import (
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, gelu, linear
+from torch.nn.functional import gelu, linear
 
-from demand.habits import EXPECTED, OF_CUSTOMERS, OF_ITEMS
+from demand.habits import EXPECTED, LATELY, LATELY_TO_DAILY, OF_CUSTOMERS, OF_ITEMS
 from demand.moments import DAY
 from demand.sales import OF_SALES, WINDOWS, Sales
 from modeling.batch import Batch
 from modeling.parallel import highest_of_tensor_group
+from modeling.waiting import FROM, chance_of_order, waiting_loss
 
 PRIOR_ORDERS = 2.0
 """Orders of everybody's that a customer's own stand beside, before anything is learned."""
@@ -46,7 +47,7 @@ class Forecast:
         logits_RL: scores of the items that this process holds.
         log_total_R: logarithm of the sum of exponentials over all items.
         log_size_R: logarithm of how many items are expected within the question, each counted once an order.
-        order_R: log-odds that the customer orders at all.
+        log_rate_RK: how the next order is waited for (modeling.waiting).
     """
 
     held: Held
@@ -54,7 +55,7 @@ class Forecast:
     logits_RL: Tensor
     log_total_R: Tensor
     log_size_R: Tensor
-    order_R: Tensor
+    log_rate_RK: Tensor
 
     def log_shares(self, batch: Batch) -> Tensor:
         """The logarithm of each target item's share of its query's distribution, (Y,)."""
@@ -71,29 +72,26 @@ class Forecast:
 
         Each purchase counts the same, in whatever order it was made. (The mean over each order's items favours what
         small orders hold, and ranks worse.) Within a horizon an item counts once for each order with it: whether it is
-        bought at all hardly tells one habit from another, for all are nearly certain, and how often does. Whether there
-        was an order at all is asked of horizons only: there always is a next one.
+        bought at all hardly tells one habit from another, for all are nearly certain, and how often does. Of a next
+        order that did not come nothing is known but the wait.
         """
         bought_R = torch.zeros_like(self.log_size_R).index_add(
             0, batch.target_query_Y, torch.ones_like(batch.target_query_Y, dtype=self.log_size_R.dtype)
         )
-        items = self.log_size_R.exp() - bought_R * self.log_size_R
-        horizon_R = batch.horizons_R > 0
-        orders = binary_cross_entropy_with_logits(
-            self.order_R[horizon_R], (bought_R > 0)[horizon_R].float(), reduction="sum"
-        )
-        return items.sum() - self.log_shares(batch).sum() + orders
+        known_R = (batch.horizons_R > 0) | (bought_R > 0)
+        items_R = known_R * self.log_size_R.exp() - bought_R * self.log_size_R
+        return items_R.sum() - self.log_shares(batch).sum() + waiting_loss(self.log_rate_RK, batch.waits_R)
 
-    def dense(self) -> Tensor:
+    def dense(self, batch: Batch) -> Tensor:
         """The chance of an order, then how often each item is expected, (R, 1 + V)."""
         share_RV = self.logits_RL.new_zeros(len(self.log_total_R), self.item_count)
         share_RV[:, self.held.first : self.held.last] = (self.logits_RL - self.log_total_R[:, None]).exp()
         rate_RV = self.log_size_R.exp()[:, None] * reduce_from_tensor_model_parallel_region(share_RV)
-        return torch.cat([self.order_R.sigmoid()[:, None], rate_RV], dim=1)
+        return torch.cat([chance_of_order(self.log_rate_RK, batch.horizons_R)[:, None], rate_RV], dim=1)
 
 
 class DemandHead(MegatronModule):
-    """Turns hidden states at queries into forecasts: how many items, which ones, and whether there is an order at all.
+    """Turns hidden states at queries into forecasts: how many items, which ones, and when the next order comes.
 
     An item's score is that of its embedding and its popularity, as in any language model, and of how it sold before the
     day of the question, as far as the customer follows that; to an item that the customer met before, a small network
@@ -114,7 +112,10 @@ class DemandHead(MegatronModule):
         self.item_bias = nn.Parameter(torch.zeros(item_count))
         self.customer_features = nn.Linear(len(OF_CUSTOMERS), habit_width)
         self.customer_query = nn.Linear(width, habit_width, bias=False)
-        self.customer_wants = nn.Linear(habit_width, 2)
+        self.customer_wants = nn.Linear(habit_width, 1)
+        self.wait_features = nn.Linear(len(OF_CUSTOMERS), habit_width)
+        self.wait_query = nn.Linear(width, habit_width, bias=False)
+        self.wait_rates = nn.Linear(habit_width, len(FROM))
         self.habit_features = nn.Linear(len(OF_ITEMS), habit_width)
         self.habit_customer = nn.Linear(len(OF_CUSTOMERS), habit_width, bias=False)
         self.habit_query = nn.Linear(width, habit_width, bias=False)
@@ -125,7 +126,7 @@ class DemandHead(MegatronModule):
         self.habit_worth = nn.Linear(habit_width, 1)
         nn.init.normal_(self.vocabulary_query.weight, std=0.01)
         nn.init.zeros_(self.vocabulary_query.bias)
-        for layer in (self.customer_wants, self.habit_worth, self.sales_query):
+        for layer in (self.customer_wants, self.wait_rates, self.habit_worth, self.sales_query):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -144,7 +145,10 @@ class DemandHead(MegatronModule):
         query_RD = self.norm(query_RD)
         customer_RC = batch.customer_RC.to(query_RD.dtype)
         wants_RH = gelu(self.customer_features(customer_RC) + self.customer_query(query_RD))
-        more_R, order_R = self.customer_wants(wants_RH).float().unbind(-1)
+        more_R = self.customer_wants(wants_RH).float().squeeze(-1)
+        # The hidden state is left to the items: learning waits as well, it ranks them worse.
+        wait_RH = gelu(self.wait_features(customer_RC) + self.wait_query(query_RD.detach()))
+        log_rate_RK = 2 * batch.customer_RC[:, LATELY, None] + LATELY_TO_DAILY + self.wait_rates(wait_RH).float()
         # Each process continues with its own items only; the copies' backward pass adds their gradients up.
         query_RD = copy_to_tensor_model_parallel_region(query_RD)
         bias_L = copy_to_tensor_model_parallel_region(self.item_bias)[held.first : held.last]
@@ -163,7 +167,7 @@ class DemandHead(MegatronModule):
         cells_P = query_P * max(held.last - held.first, 1) + place_P
         logits_RL = logits_RL.flatten().index_add(0, cells_P, worth_P.float() + own_P).view_as(logits_RL)
         log_size_R = batch.customer_RC[:, EXPECTED] + more_R
-        return Forecast(held, self.item_count, logits_RL, _log_total(logits_RL), log_size_R, order_R)
+        return Forecast(held, self.item_count, logits_RL, _log_total(logits_RL), log_size_R, log_rate_RK)
 
     def _sales(self, moments_R: Tensor, held: Held) -> tuple[Tensor, Tensor]:
         """How this process's items sold before each different day of the questions, (N, L, K), and each question's day

@@ -105,7 +105,7 @@ class DemandModel(MegatronModule):
         if self.calendar is not None:
             query_RD = query_RD + self.calendar(batch.moments_R).to(query_RD.dtype)
         forecast: Forecast = self.head(query_RD, self._words.weight, self.held, batch)
-        return forecast.loss(batch) if learn else forecast.dense()
+        return forecast.loss(batch) if learn else forecast.dense(batch)
 
     def next_token_logits(self, batch: Batch) -> Tensor:
         """What a pretrained model says of the token after each token, (T, B): its base vocabulary has B tokens.

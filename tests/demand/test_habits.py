@@ -146,7 +146,13 @@ def test_packing_keeps_each_prompts_own_habits() -> None:
     asked = [np.array([11, 24]) * DAY, np.array([24]) * DAY, np.array([24]) * DAY]
     prompts = [
         Prompt(
-            np.arange(3), np.arange(len(moments)), moments, np.zeros(len(moments)), record, [np.zeros(0)] * len(moments)
+            np.arange(3),
+            np.arange(len(moments)),
+            moments,
+            np.zeros(len(moments)),
+            record,
+            np.zeros(len(moments)),
+            [np.zeros(0)] * len(moments),
         )
         for record, moments in zip(records, asked, strict=True)
     ]

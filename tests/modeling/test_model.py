@@ -128,13 +128,16 @@ def test_a_query_sees_nothing_after_it(model: DemandModel, renderer: Renderer, s
 
 def test_the_loss_is_that_of_a_poisson_process_whatever_the_items_order(model: DemandModel, renderer: Renderer) -> None:
     shuffle_parameters(model)
-    prompts = [renderer.prompt(Customer("c"), AS_OF), renderer.prompt(Customer("c"), AS_OF, 28)]
-    bought = [np.array([3, 5]), np.zeros(0, dtype=np.int64)]
-    one = Batch.from_prompts([prompt.with_targets([truth]) for prompt, truth in zip(prompts, bought, strict=True)])
-    other = Batch.from_prompts(
-        [prompt.with_targets([truth[::-1]]) for prompt, truth in zip(prompts, bought, strict=True)]
+    nothing = np.zeros(0, dtype=np.int64)
+    asked = [(0, 0.0, np.array([3, 5])), (28, -28.0, nothing), (0, 0.0, nothing)]  # the last one never came
+    prompts = [replace(renderer.prompt(Customer("c"), AS_OF, days), waits=np.array([wait])) for days, wait, _ in asked]
+    one, other = (
+        Batch.from_prompts(
+            [prompt.with_targets([truth[::step]]) for prompt, (*_, truth) in zip(prompts, asked, strict=True)]
+        )
+        for step in (1, -1)
     )
-    next_order, month = model(one)
+    next_order, month, _ = model(one)
 
     by_hand = next_order[1:].sum() - next_order[1 + 3].log() - next_order[1 + 5].log()
     by_hand += month[1:].sum() - (1 - month[0]).log()  # nothing was bought
