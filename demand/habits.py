@@ -56,9 +56,7 @@ OF_CUSTOMERS = (
     "orders",
     "orders, fading by half in 30 days",
     "days since last order",
-    "days since first order",
     "mean gap of orders",
-    "spending",
     "lines of an order",
     "different items",
     "days asked about",
@@ -70,6 +68,8 @@ LATELY_TO_DAILY = np.log(np.log(2) / 30)
 """Added to twice that feature, gives the logarithm of orders a day: what fades adds up to a rate times 30 / log 2."""
 EXPECTED = OF_CUSTOMERS.index("items expected by habit")
 """A logarithm: as many as in an order of late, times as many orders of late in so many days."""
+OF_WAITS = ("days since first order", "spending")
+"""What tells of the wait for the next order besides; items are ranked no better by it."""
 
 
 class Habits(NamedTuple):
@@ -77,12 +77,14 @@ class Habits(NamedTuple):
 
     Attributes:
         customer_QC: float32, see OF_CUSTOMERS.
+        wait_QE: float32, see OF_WAITS.
         query_P, item_P: the question, and the item's index in the catalogue.
         count_P: orders with the item before the question.
         item_PF: float32, see OF_ITEMS.
     """
 
     customer_QC: np.ndarray
+    wait_QE: np.ndarray
     query_P: np.ndarray
     item_P: np.ndarray
     count_P: np.ndarray
@@ -114,6 +116,7 @@ def habits(record: Record, moments: np.ndarray, horizons: np.ndarray) -> Habits:
     query_P, place_P = np.nonzero(ordered.count + looked.count + rated.count)
     return Habits(
         np.stack(of_customer, axis=1).astype(np.float32),
+        np.stack([*_waiting(ordered, orders)], axis=1).astype(np.float32),
         query_P,
         items[place_P],
         ordered.count[query_P, place_P],
@@ -249,13 +252,11 @@ def _interest(looked: _Seen, rated: _Seen) -> Iterator[np.ndarray]:
 
 def _custom(ordered: _Seen, orders: _Seen) -> Iterator[np.ndarray]:
     """Of the customer alone, (Q,) each."""
-    count, since, gap = orders.count[:, 0], orders.days_since()[:, 0], orders.mean_gap()[:, 0]
+    count = orders.count[:, 0]
     yield np.log1p(count) / 2
     yield _faded(orders.fading(HALF_LIVES[1])[:, 0])
-    yield _days(since)
-    yield _days(_since_first(count, since, gap))
-    yield _days(gap)
-    yield np.log1p(ordered.total(ordered.record.amounts.clip(min=0)).sum(1)) / 4
+    yield _days(orders.days_since()[:, 0])
+    yield _days(orders.mean_gap()[:, 0])
     yield np.log1p(ordered.count.sum(1) / np.maximum(count, 1)) / 2
     yield np.log1p((ordered.count > 0).sum(1)) / 3
 
@@ -268,6 +269,12 @@ def _question(ordered: _Seen, orders: _Seen, horizons: np.ndarray) -> Iterator[n
     lines = np.log((ordered.fading(HALF_LIVES[1]).sum(1) + 1) / (fading + 1))
     daily = np.log(fading + SMALLEST) + LATELY_TO_DAILY
     yield lines + np.where(horizons > 0, daily + np.log(np.maximum(horizons, 1)), 0)
+
+
+def _waiting(ordered: _Seen, orders: _Seen) -> Iterator[np.ndarray]:
+    """Of the customer alone, (Q,) each."""
+    yield _days(_since_first(orders.count, orders.days_since(), orders.mean_gap())[:, 0])
+    yield np.log1p(ordered.total(ordered.record.amounts.clip(min=0)).sum(1)) / 4
 
 
 def _since_first(count: np.ndarray, since: np.ndarray, gap: np.ndarray) -> np.ndarray:

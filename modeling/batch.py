@@ -28,7 +28,7 @@ class Batch:
         moments_R: microseconds when each query is asked.
         horizons_R: days that each query asks about; 0 for the next order.
         waits_R: as in Prompt.
-        customer_RC, met_query_P, met_item_P, met_count_P, habits_PF: as in demand.habits.Habits.
+        customer_RC, wait_RE, met_query_P, met_item_P, met_count_P, habits_PF: as in demand.habits.Habits.
         targets_Y, target_query_Y: the items really bought, and the query that each of them answers.
     """
 
@@ -41,6 +41,7 @@ class Batch:
     horizons_R: Tensor
     waits_R: Tensor
     customer_RC: Tensor
+    wait_RE: Tensor
     met_query_P: Tensor
     met_item_P: Tensor
     met_count_P: Tensor
@@ -70,6 +71,7 @@ class Batch:
             horizons_R=_tensor(arrays["horizons"], torch.float32),
             waits_R=_tensor(arrays["waits"], torch.float32),
             customer_RC=_tensor(met.customer_QC, torch.float32),
+            wait_RE=_tensor(met.wait_QE, torch.float32),
             met_query_P=_tensor(met.query_P, torch.long),
             met_item_P=_tensor(met.item_P, torch.long),
             met_count_P=_tensor(met.count_P, torch.float32),

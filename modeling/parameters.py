@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from demand.habits import OF_CUSTOMERS, OF_ITEMS
+from demand.habits import OF_CUSTOMERS, OF_ITEMS, OF_WAITS
 from demand.sales import OF_SALES, WINDOWS
 from demand.vocabulary import CONTROL
 from modeling.calendar import calendar_parameters
@@ -148,7 +148,7 @@ def _head(run: Run) -> Parameters:
     width, own = run.model.hidden, run.model.habit_width
     query = width * width + width
     customer = (len(OF_CUSTOMERS) * own + own) + width * own  # once for how many items, once for the next order
-    customer = 2 * customer + (own + 1) * (1 + len(FROM))
+    customer = 2 * customer + len(OF_WAITS) * own + (own + 1) * (1 + len(FROM))
     habits = (len(OF_ITEMS) * own + own) + (len(OF_CUSTOMERS) + 2 * width) * own + (own * own + own) + (own + 1)
     days = calendar_parameters(width) if run.model.calendar else 0
     sales = len(OF_SALES) * own + (width + 1) * (1 + len(WINDOWS))

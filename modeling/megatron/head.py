@@ -1,7 +1,7 @@
 """The output: what each query is answered, from the hidden state, the customer's habits and what sells.
 
-Shapes: R queries, P pairs of a query and an item that its customer met before, F features of an item, C of a customer,
-K of an item's sales, W of these by what sold of late, N days, D hidden width, H habit width, V catalogue items, Y
+Shapes: R queries, P pairs of a query and an item that its customer met before, F features of an item, C of a customer
+and E more for its next order, K of an item's sales, W of these by what sold of late, N days, D hidden width, H habit width, V catalogue items, Y
 targets. Under tensor parallelism each process scores the L items whose embeddings it holds, and the pairs with one of
 them.
 """
@@ -19,7 +19,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
-from demand.habits import EXPECTED, LATELY, LATELY_TO_DAILY, OF_CUSTOMERS, OF_ITEMS
+from demand.habits import EXPECTED, LATELY, LATELY_TO_DAILY, OF_CUSTOMERS, OF_ITEMS, OF_WAITS
 from demand.moments import DAY
 from demand.sales import OF_SALES, WINDOWS, Sales
 from modeling.batch import Batch
@@ -113,7 +113,7 @@ class DemandHead(MegatronModule):
         self.customer_features = nn.Linear(len(OF_CUSTOMERS), habit_width)
         self.customer_query = nn.Linear(width, habit_width, bias=False)
         self.customer_wants = nn.Linear(habit_width, 1)
-        self.wait_features = nn.Linear(len(OF_CUSTOMERS), habit_width)
+        self.wait_features = nn.Linear(len(OF_CUSTOMERS) + len(OF_WAITS), habit_width)
         self.wait_query = nn.Linear(width, habit_width, bias=False)
         self.wait_rates = nn.Linear(habit_width, len(FROM))
         self.habit_features = nn.Linear(len(OF_ITEMS), habit_width)
@@ -147,7 +147,8 @@ class DemandHead(MegatronModule):
         wants_RH = gelu(self.customer_features(customer_RC) + self.customer_query(query_RD))
         more_R = self.customer_wants(wants_RH).float().squeeze(-1)
         # The hidden state is left to the items: learning waits as well, it ranks them worse.
-        wait_RH = gelu(self.wait_features(customer_RC) + self.wait_query(query_RD.detach()))
+        paced_RC = torch.cat([customer_RC, batch.wait_RE.to(query_RD.dtype)], dim=1)
+        wait_RH = gelu(self.wait_features(paced_RC) + self.wait_query(query_RD.detach()))
         log_rate_RK = 2 * batch.customer_RC[:, LATELY, None] + LATELY_TO_DAILY + self.wait_rates(wait_RH).float()
         # Each process continues with its own items only; the copies' backward pass adds their gradients up.
         query_RD = copy_to_tensor_model_parallel_region(query_RD)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demand.customer import Browsing, Customer, Order, Review
-from demand.habits import EXPECTED, OF_CUSTOMERS, OF_ITEMS, SMALLEST, habits
+from demand.habits import EXPECTED, OF_CUSTOMERS, OF_ITEMS, OF_WAITS, SMALLEST, habits
 from demand.moments import DAY
 from demand.packing import pack, packed_habits
 from demand.prompts import Prompt
@@ -107,6 +107,16 @@ def test_the_customers_own_pace_and_the_question_are_told() -> None:
     assert [month[name] for name in names] == pytest.approx([np.log(29) / 3, 0])
 
 
+def test_the_wait_is_told_of_the_first_order_and_of_all_that_was_spent() -> None:
+    orders = tuple(Order(day * DAY, ("b",), (1,), (amount,)) for day, amount in ((2, 30.0), (9, -5.0), (12, 20.0)))
+
+    found = habits(Record.of(Customer("c", orders), CATALOGUE), np.array([13 * DAY]), np.array([0]))
+
+    (told,) = (dict(zip(OF_WAITS, row, strict=True)) for row in found.wait_QE.tolist())
+    assert days(told["days since first order"]) == pytest.approx(11, abs=1e-4)
+    assert np.expm1(4 * told["spending"]) == pytest.approx(50, rel=1e-4)
+
+
 def test_items_expected_are_those_of_an_order_times_orders_to_come() -> None:
     weekly = Customer("c", tuple(Order(week * 7 * DAY, ("b", "m"), (1, 1), (1.0, 1.0)) for week in range(100)))
 
@@ -131,6 +141,7 @@ def test_each_question_sees_what_was_before_it_and_no_more(
 
     assert np.isfinite(together.item_PF).all()
     assert np.isfinite(together.customer_QC).all()
+    assert np.isfinite(together.wait_QE).all()
     for query, moment in enumerate(moments):
         before = record.lines(record.times < moment)
         alone = habits(before, np.array([moment]), np.zeros(1))
@@ -139,6 +150,7 @@ def test_each_question_sees_what_was_before_it_and_no_more(
         assert together.count_P[here].tolist() == [int((before.items == item).sum()) for item in alone.item_P]
         np.testing.assert_allclose(together.item_PF[here], alone.item_PF, atol=1e-4)
         np.testing.assert_allclose(together.customer_QC[query], alone.customer_QC[0], atol=1e-4)
+        np.testing.assert_allclose(together.wait_QE[query], alone.wait_QE[0], atol=1e-4)
 
 
 def test_packing_keeps_each_prompts_own_habits() -> None:
