@@ -1,9 +1,9 @@
 """The output: what each query is answered, from the hidden state, the customer's habits and what sells.
 
 Shapes: R queries, P pairs of a query and an item that its customer met before, F features of an item, C of a customer
-and E more for its next order, K of an item's sales, W of these by what sold of late, N days, D hidden width, H habit width, V catalogue items, Y
-targets. Under tensor parallelism each process scores the L items whose embeddings it holds, and the pairs with one of
-them.
+and E more for its next order, K of an item's sales, W of these by what sold of late, N days, D hidden width, H habit
+width, V catalogue items, Y targets. Under tensor parallelism each process scores the L items whose embeddings it holds,
+and the pairs with one of them.
 """
 
 from dataclasses import dataclass
