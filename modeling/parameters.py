@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from demand.habits import OF_CUSTOMERS, OF_ITEMS, OF_WAITS
+from demand.names import NAME_WIDTH
 from demand.sales import OF_SALES, WINDOWS
 from demand.vocabulary import CONTROL
 from modeling.calendar import calendar_parameters
@@ -146,7 +147,7 @@ def _norm(model: ModelSettings, width: int) -> int:
 def _head(run: Run) -> Parameters:
     """Head and calendar; always trained, as the embeddings are, of which the items are new to any base."""
     width, own = run.model.hidden, run.model.habit_width
-    query = width * width + width
+    query = (width + 1) * (width + NAME_WIDTH)
     customer = (len(OF_CUSTOMERS) * own + own) + width * own  # once for how many items, once for the next order
     customer = 2 * customer + len(OF_WAITS) * own + (own + 1) * (1 + len(FROM))
     habits = (len(OF_ITEMS) * own + own) + (len(OF_CUSTOMERS) + 2 * width) * own + (own * own + own) + (own + 1)

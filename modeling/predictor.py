@@ -49,7 +49,7 @@ class Predictor:
         self.catalogue = checkpoint.catalogue
         self.renderer = Renderer(checkpoint.prompt_format, checkpoint.vocabulary, checkpoint.catalogue)
         self.model = DemandModel(
-            checkpoint.settings, len(checkpoint.vocabulary), len(self.catalogue), sales=self.catalogue.sales
+            checkpoint.settings, len(checkpoint.vocabulary), len(self.catalogue), catalogue=self.catalogue
         )
         load_weights(self.model, checkpoint.weights)
         self.model.to(device()).eval()

@@ -41,7 +41,7 @@ class Worker:
         self.copy, self.copies = share()
         self.vocabulary, self.catalogue = Vocabulary.from_json(job.vocabulary), Catalogue(job.items)
         sizes, lora = (len(self.vocabulary), len(self.catalogue)), job.settings.lora
-        model = DemandModel(job.settings.model, *sizes, layout, lora, self.catalogue.sales)
+        model = DemandModel(job.settings.model, *sizes, layout, lora, self.catalogue)
         resumed = ray.train.get_checkpoint()
         if job.base and not resumed:
             load_weights(model, load_checkpoint(job.base).weights, new=True)

@@ -1,9 +1,9 @@
 """The output: what each query is answered, from the hidden state, the customer's habits and what sells.
 
 Shapes: R queries, P pairs of a query and an item that its customer met before, F features of an item, C of a customer
-and E more for its next order, K of an item's sales, W of these by what sold of late, N days, D hidden width, H habit
-width, V catalogue items, Y targets. Under tensor parallelism each process scores the L items whose embeddings it holds,
-and the pairs with one of them.
+and E more for its next order, K of an item's sales, W of these by what sold of late, M days, D hidden width, H habit
+width, N numbers of a name, V catalogue items, Y targets. Under tensor parallelism each process scores the L items whose
+embeddings it holds, and the pairs with one of them.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,10 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
+from demand.catalogue import Catalogue
 from demand.habits import EXPECTED, LATELY, LATELY_TO_DAILY, OF_CUSTOMERS, OF_ITEMS, OF_WAITS
 from demand.moments import DAY
+from demand.names import NAME_WIDTH, name_vectors
 from demand.sales import OF_SALES, WINDOWS, Sales
 from modeling.batch import Batch
 from modeling.parallel import highest_of_tensor_group
@@ -93,22 +95,33 @@ class Forecast:
 class DemandHead(MegatronModule):
     """Turns hidden states at queries into forecasts: how many items, which ones, and when the next order comes.
 
-    An item's score is that of its embedding and its popularity, as in any language model, and of how it sold before the
-    day of the question, as far as the customer follows that; to an item that the customer met before, a small network
-    adds what its habits are worth, given the hidden state, the item and its sales. Before anything is
-    learned the distribution is that of the customer's own orders beside `PRIOR_ORDERS` orders of everybody's (a
-    Dirichlet prior), the strongest of the simple baselines; what is learned is learned on top of it.
+    An item's score is that of its embedding and its popularity, as in any language model, of its name, and of how it
+    sold before the day of the question, as far as the customer follows that. The embedding of an item that never sold
+    learned nothing but not to be bought, and has no say: its name alone tells who would like it. To an item that the
+    customer met before, a small network adds what its habits are worth, given the hidden state, the item and its sales.
+    Before anything is learned the distribution is that of the customer's own orders beside `PRIOR_ORDERS` orders of
+    everybody's (a Dirichlet prior), the strongest of the simple baselines; what is learned is learned on top of it.
     """
 
-    def __init__(self, config: TransformerConfig, habit_width: int, sales: Sales) -> None:
+    sold_L: Tensor
+    name_LN: Tensor
+
+    def __init__(
+        self, config: TransformerConfig, habit_width: int, item_count: int, held: Held, catalogue: Catalogue | None
+    ) -> None:
+        """Without a catalogue nothing is known of how items sold or what they are called."""
         super().__init__(config=config)
-        self.sales, item_count = sales, sales.before.shape[1]
-        self.share_at_end_V = sales.features(np.array([sales.last]))[0, :, 0]
-        width = config.hidden_size
-        self.item_count = item_count
+        self.item_count, self.held, width = item_count, held, config.hidden_size
+        self.sales = catalogue.sales if catalogue else Sales.none(item_count)
+        self.share_at_end_V = self.sales.features(np.array([self.sales.last]))[0, :, 0]
+        sold_V = catalogue.orders > 0 if catalogue else np.ones(item_count)
+        name_VN = name_vectors(catalogue) if catalogue else np.zeros((item_count, NAME_WIDTH))
+        for name, each in (("sold_L", sold_V), ("name_LN", name_VN)):
+            self.register_buffer(name, torch.tensor(each[held.first : held.last]).float(), persistent=False)
         norm = nn.RMSNorm if config.normalization == "RMSNorm" else nn.LayerNorm
         self.norm = norm(width, eps=config.layernorm_epsilon)
         self.vocabulary_query = nn.Linear(width, width)
+        self.name_query = nn.Linear(width, NAME_WIDTH)
         self.item_bias = nn.Parameter(torch.zeros(item_count))
         self.customer_features = nn.Linear(len(OF_CUSTOMERS), habit_width)
         self.customer_query = nn.Linear(width, habit_width, bias=False)
@@ -126,7 +139,7 @@ class DemandHead(MegatronModule):
         self.habit_worth = nn.Linear(habit_width, 1)
         nn.init.normal_(self.vocabulary_query.weight, std=0.01)
         nn.init.zeros_(self.vocabulary_query.bias)
-        for layer in (self.customer_wants, self.wait_rates, self.habit_worth, self.sales_query):
+        for layer in (self.name_query, self.customer_wants, self.wait_rates, self.habit_worth, self.sales_query):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -135,13 +148,14 @@ class DemandHead(MegatronModule):
         sold_V = torch.from_numpy(orders_V + 1.0)
         self.item_bias.data.copy_((sold_V / sold_V.sum()).log())
 
-    def forward(self, query_RD: Tensor, words_WD: Tensor, held: Held, batch: Batch) -> Forecast:
+    def forward(self, query_RD: Tensor, words_WD: Tensor, batch: Batch) -> Forecast:
         """The forecast at each query.
 
         Args:
             query_RD: hidden states at the queries.
-            words_WD: the embeddings that this process holds, of which `held` names the items'.
+            words_WD: the embeddings that this process holds.
         """
+        held = self.held
         query_RD = self.norm(query_RD)
         customer_RC = batch.customer_RC.to(query_RD.dtype)
         wants_RH = gelu(self.customer_features(customer_RC) + self.customer_query(query_RD))
@@ -154,14 +168,15 @@ class DemandHead(MegatronModule):
         query_RD = copy_to_tensor_model_parallel_region(query_RD)
         bias_L = copy_to_tensor_model_parallel_region(self.item_bias)[held.first : held.last]
         words_LD = words_WD[held.rows]
-        logits_RL = (_copied(self.vocabulary_query, query_RD) @ words_LD.T).float() + bias_L
-        sales_NLK, day_R = self._sales(batch.moments_R, held)
-        logits_RL = logits_RL + self._trend(query_RD, sales_NLK, day_R)
+        own_RL = _copied(self.vocabulary_query, query_RD) @ words_LD.T * self.sold_L
+        named_RL = _copied(self.name_query, query_RD) @ self.name_LN.T
+        sales_MLK, day_R = self._sales(batch.moments_R)
+        logits_RL = (own_RL + named_RL).float() + bias_L + self._trend(query_RD, sales_MLK, day_R)
         here_P = ((batch.met_item_P >= held.first) & (batch.met_item_P < held.last)).nonzero().squeeze(-1)
         query_P, place_P = batch.met_query_P[here_P], batch.met_item_P[here_P] - held.first
         asked_RH = _copied(self.habit_query, query_RD) + _copied(self.habit_customer, customer_RC)
         item_LH = _copied(self.habit_item, words_LD)
-        sold_PK = sales_NLK[day_R[query_P], place_P].to(query_RD.dtype)
+        sold_PK = sales_MLK[day_R[query_P], place_P].to(query_RD.dtype)
         known_PH = asked_RH[query_P] + item_LH[place_P] + _copied(self.habit_sales, sold_PK)
         worth_P = self._worth(known_PH, batch.habits_PF[here_P].to(query_RD.dtype))
         own_P = torch.log1p(batch.met_count_P[here_P] / (PRIOR_ORDERS * bias_L.detach()[place_P].exp()))
@@ -170,19 +185,20 @@ class DemandHead(MegatronModule):
         log_size_R = batch.customer_RC[:, EXPECTED] + more_R
         return Forecast(held, self.item_count, logits_RL, _log_total(logits_RL), log_size_R, log_rate_RK)
 
-    def _sales(self, moments_R: Tensor, held: Held) -> tuple[Tensor, Tensor]:
-        """How this process's items sold before each different day of the questions, (N, L, K), and each question's day
+    def _sales(self, moments_R: Tensor) -> tuple[Tensor, Tensor]:
+        """How this process's items sold before each different day of the questions, (M, L, K), and each question's day
         among these. The share of everything sold is against that at the end, which the items' biases know."""
-        days_N, day_R = torch.div(moments_R, DAY, rounding_mode="floor").unique(return_inverse=True)
-        features = self.sales.features(days_N.cpu().numpy())[:, held.first : held.last]
-        features[..., 0] -= self.share_at_end_V[held.first : held.last]
+        days_M, day_R = torch.div(moments_R, DAY, rounding_mode="floor").unique(return_inverse=True)
+        mine = slice(self.held.first, self.held.last)
+        features = self.sales.features(days_M.cpu().numpy())[:, mine]
+        features[..., 0] -= self.share_at_end_V[mine]
         return torch.from_numpy(features).to(moments_R.device), day_R
 
-    def _trend(self, query_RD: Tensor, sales_NLK: Tensor, day_R: Tensor) -> Tensor:
+    def _trend(self, query_RD: Tensor, sales_MLK: Tensor, day_R: Tensor) -> Tensor:
         """What is added to each item's score, (R, L): its sales of late, by weights of each query's own."""
         weight_RW = _copied(self.sales_query, query_RD).float()
-        lately_NLW = sales_NLK[..., : weight_RW.shape[1]]
-        trend_RL: Tensor = torch.einsum("rw,rlw->rl", weight_RW, lately_NLW[day_R])
+        lately_MLW = sales_MLK[..., : weight_RW.shape[1]]
+        trend_RL: Tensor = torch.einsum("rw,rlw->rl", weight_RW, lately_MLW[day_R])
         return trend_RL
 
     def _worth(self, known_PH: Tensor, habits_PF: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from megatron.core.transformer.module import MegatronModule
 from torch import Tensor, nn
 
 from demand.catalogue import Catalogue
-from demand.sales import Sales
 from demand.vocabulary import CONTROL, Vocabulary
 from modeling.batch import Batch
 from modeling.calendar import Calendar
@@ -36,9 +35,9 @@ class DemandModel(MegatronModule):
         item_count: int,
         layout: LayoutSettings | None = None,
         lora: LoraSettings | None = None,
-        sales: Sales | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
-        """`sales` tells how the items sold; without it nothing is known of that."""
+        """`catalogue` tells how the items sold and what they are called; without it nothing is known of that."""
         config = transformer_config(settings, layout, lora)
         super().__init__(config=config)
         self.model_type = ModelType.encoder_or_decoder  # asked for by Megatron's schedules
@@ -52,7 +51,6 @@ class DemandModel(MegatronModule):
         self.output_words: VocabParallelEmbedding | None = None
         self.language_head: nn.Parameter | None = None
         if self.post_process:
-            self.head = DemandHead(config, settings.habit_width, sales or Sales.none(item_count))
             self.calendar = Calendar(settings.hidden) if settings.calendar else None
             if settings.language_head == "own":  # not trained: demand is answered by the head above
                 shape = (vocabulary_size - item_count, settings.hidden)
@@ -61,6 +59,7 @@ class DemandModel(MegatronModule):
                 self.output_words = VocabParallelEmbedding(
                     rows, settings.hidden, init_method=nn.init.zeros_, config=config
                 )
+            self.head = DemandHead(config, settings.habit_width, item_count, self.held, catalogue)
         self._mark_shared_embeddings()
         if self.lora.rank:
             weight, row = (self.words.weight, self.words.vocab_start_index) if self.words else (None, 0)
@@ -104,7 +103,7 @@ class DemandModel(MegatronModule):
             query_RD = whole(hidden_T1D, self.config, batch)[batch.queries_R]
         if self.calendar is not None:
             query_RD = query_RD + self.calendar(batch.moments_R).to(query_RD.dtype)
-        forecast: Forecast = self.head(query_RD, self._words.weight, self.held, batch)
+        forecast: Forecast = self.head(query_RD, self._words.weight, batch)
         return forecast.loss(batch) if learn else forecast.dense(batch)
 
     def next_token_logits(self, batch: Batch) -> Tensor:

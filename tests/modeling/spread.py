@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
-from demand.sales import Sales
+from demand.catalogue import Catalogue
 from modeling.layout import LayoutSettings
 from modeling.megatron.finetuning import FineTuning, Schedule
 from modeling.megatron.lora import A, B
@@ -40,13 +40,12 @@ class Program:
 
 @dataclass(frozen=True)
 class Stage:
-    """What all programs share: a folder with weights.safetensors and microbatches, the model's shape, and sales."""
+    """What all programs share: a folder with weights.safetensors and microbatches, the model's shape, and catalogue."""
 
     folder: Path
     settings: ModelSettings
     vocabulary: int
-    items: int
-    sales: Sales
+    catalogue: Catalogue
     microbatches: int = 4
 
     def losses(self, name: str) -> list[float]:
@@ -56,7 +55,9 @@ class Stage:
     def train(self, program: Program) -> list[float]:
         """This process's part of a program; its process group is there."""
         initialize(seed=0, layout=program.layout)
-        model = DemandModel(self.settings, self.vocabulary, self.items, program.layout, program.lora, self.sales)
+        model = DemandModel(
+            self.settings, self.vocabulary, len(self.catalogue), program.layout, program.lora, self.catalogue
+        )
         weights = load_file(self.folder / "weights.safetensors")
         factors = {name for name in weights if name.endswith((A, B)) and not program.lora.rank}
         load_weights(model, {name: tensor for name, tensor in weights.items() if name not in factors})

@@ -187,7 +187,7 @@ def test_a_gradient_that_is_no_number_changes_nothing_and_is_told(
 def test_what_sold_of_late_counts_as_much_as_was_learned(
     model: DemandModel, vocabulary: Vocabulary, catalogue: Catalogue, renderer: Renderer
 ) -> None:
-    knowing = DemandModel(model.settings, len(vocabulary), len(catalogue), sales=catalogue.sales).eval()
+    knowing = DemandModel(model.settings, len(vocabulary), len(catalogue), catalogue=catalogue).eval()
     knowing.load_state_dict(model.state_dict())
     asked = Batch.from_prompts([renderer.prompt(Customer("new"), AS_OF)])
     before = knowing(asked)

@@ -76,7 +76,7 @@ def stages(
     renderer = Renderer(prompt_format("compact"), vocabulary, catalogue)
     stages = {}
     for settings in (SETTINGS, T5):
-        stage = Stage(tmp_path_factory.mktemp("spread"), settings, len(vocabulary), len(catalogue), catalogue.sales)
+        stage = Stage(tmp_path_factory.mktemp("spread"), settings, len(vocabulary), catalogue)
         write_weights(stage, vocabulary, catalogue)
         write_microbatches(stage, shop, renderer)
         stages[settings.architecture] = stage
@@ -96,7 +96,7 @@ def stage(stages: dict[str, Stage]) -> Stage:
 
 def write_weights(stage: Stage, vocabulary: Vocabulary, catalogue: Catalogue) -> None:
     initialize(seed=3)
-    model = DemandModel(stage.settings, stage.vocabulary, stage.items, lora=LORA)
+    model = DemandModel(stage.settings, stage.vocabulary, len(stage.catalogue), lora=LORA)
     initialize_from_catalogue(model, vocabulary, catalogue)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -76,7 +76,7 @@ def test_the_model_reads_what_sold_up_to_the_cutoff_however_early_it_learned(
 ) -> None:
     initialize()
     early = Cutoff(cutoff=AS_OF - 60 * DAY).catalogue(shop, TEST)
-    model = DemandModel(SETTINGS, len(vocabulary), len(early), sales=early.sales)
+    model = DemandModel(SETTINGS, len(vocabulary), len(early), catalogue=early)
     predictor = Predictor(Checkpoint(SETTINGS, prompt_format("compact"), vocabulary, early, whole_weights(model)))
 
     evaluate(predictor, shop, Cutoff(cutoff=AS_OF, days=DAYS))
