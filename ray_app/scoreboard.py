@@ -19,6 +19,8 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         console.print(methods_table(report, part))
     for part in asked(report):
         console.print(slices_table(report, part))
+    for part in report["unseen"]:
+        console.print(unseen_table(report, part))
     console.print(chances_table(report))
     for what, facts in report.get("demand", {}).items():
         error = f", items' errors {facts['wape']:.1%} of that" if "wape" in facts else ""
@@ -97,6 +99,18 @@ def slices_table(report: Mapping[str, Any], part: str) -> Table:
                 f"{lead['mean']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f}) {verdict(lead)}",
             ]
         table.add_row(name, f"{each['customers']:,}", f"{each['methods'][MODEL][SLICE_METRIC]:.4f}", *cells)
+    return table
+
+
+def unseen_table(report: Mapping[str, Any], part: str) -> Table:
+    """How the items that nobody had bought before are ranked among themselves."""
+    found = report["unseen"][part]
+    heading = f"{title(report, part)}: {found['items']:,} items that nobody had bought before, among themselves"
+    metrics = list(found["methods"][MODEL])
+    table = Table("", *metrics, title=heading, caption=f"by {found['customers']:,} customers who bought one")
+    for name, row in found["methods"].items():
+        leads = found["differences"].get(name)
+        table.add_row(name, *(f"{row[key]:.4f}" + (f" {verdict(leads[key])}" if leads else "") for key in metrics))
     return table
 
 

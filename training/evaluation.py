@@ -41,10 +41,11 @@ class Evaluation:
         report: plain JSON values. "protocol", "cutoff" and "horizon_days" (null where it has none), "customers"; by
             question (`demand.questions.PARTS`, as far as the protocol asks them) and method the means of the protocol's
             metrics; under "intervals", "differences", "slices", "calibration", "business" and "bought" more by
-            question; "calibration_of", by method and question, of the baselines whose scores are chances; "settings" of
-            the baselines; "demand", the totals summed up; "orders", how good the chance is that a customer orders at
-            all within the horizon, over all customers with a history; "published", by method what the literature
-            reports, where it does.
+            question; "unseen", by question how well the items are ranked that nobody had bought, among themselves, by
+            customers who bought one (not by rankings from files); "calibration_of", by method and question, of the
+            baselines whose scores are chances; "settings" of the baselines; "demand", the totals summed up; "orders",
+            how good the chance is that a customer orders at all within the horizon, over all customers with a history;
+            "published", by method what the literature reports, where it does.
         totals: demand of the horizon by item, over all customers with a history; None without a horizon.
         items: the items' names, in the order of the totals.
     """
@@ -95,13 +96,16 @@ def evaluate(
     problem = Problem(questions, catalogue)
     settings = tune(baselines, problem, remembered)
     answers = {part: _Answers.of(predictor, questions, part) for part in parts}
+    unseen = np.flatnonzero(catalogue.orders == 0)
     ranked: Rankings = {part: {MODEL: top_k(each.rates, TOP)} for part, each in answers.items()}
+    ranked_unseen: Rankings = {part: {MODEL: _among(unseen, each.rates)} for part, each in answers.items()}
     others: dict[str, dict[str, Any]] = {}
     for each in baselines:
         for part, scores in each.answers(problem, settings[each.name]).items():
             if part not in parts:
                 continue
             ranked[part][each.name] = top_k(scores[: problem.asked], TOP)
+            ranked_unseen[part][each.name] = _among(unseen, scores[: problem.asked])
             if each.chances:
                 others.setdefault(each.name, {})[part] = _calibration(scores, scores, answers[part].baskets)
     for part, found in read:
@@ -116,6 +120,7 @@ def evaluate(
         "horizon_days": days or None,
         "customers": len(questions.customers),
         **_compared(ranked, questions, predictor, protocol),
+        "unseen": _of_unseen(ranked_unseen, questions, unseen, protocol),
         "calibration": {
             part: _calibration(each.chances, each.everyones_rates, each.baskets) for part, each in answers.items()
         },
@@ -257,6 +262,25 @@ def _compared(ranked: Rankings, questions: Questions, predictor: Predictor, prot
         }
         report["business"][part] = {name: business_metrics(each, baskets, ratings) for name, each in methods.items()}
         report["bought"][part] = bought(baskets, ratings)
+    return report
+
+
+def _among(items: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The best TOP of some items, (R, TOP) or as many as there are."""
+    best: np.ndarray = items[top_k(scores[:, items], TOP)]
+    return best
+
+
+def _of_unseen(ranked: Rankings, questions: Questions, unseen: np.ndarray, protocol: Protocol) -> dict[str, Any]:
+    """By question, where anybody bought one."""
+    report = {}
+    for part, methods in ranked.items():
+        truths = [np.intersect1d(each.items, unseen) for each in questions.baskets(part)]
+        rows = [row for row, truth in enumerate(truths) if len(truth)]
+        if rows:
+            chosen = {name: each[rows] for name, each in methods.items()}
+            found = compare(chosen, [truths[row] for row in rows], protocol.measure, protocol.metrics)
+            report[part] = {"items": len(unseen), **_of_slice(found)}
     return report
 
 

@@ -6,7 +6,7 @@ A further method is one more file with a score function, and one more line here.
 from demand.baselines.als import implicit_als
 from demand.baselines.baseline import Baseline
 from demand.baselines.gradient_boosting import horizon_chances, next_chances
-from demand.baselines.popularity import global_top, personal_top
+from demand.baselines.popularity import category_top, global_top, personal_top
 from demand.baselines.tifu_knn import tifu_knn
 from demand.baselines.up_cf import up_cf
 from demand.errors import SettingsError
@@ -15,6 +15,7 @@ BASELINES: dict[str, Baseline] = {
     each.name: each
     for each in (
         Baseline("global-top", global_top),
+        Baseline("category-top", category_top),
         Baseline("personal-top", personal_top),
         Baseline(
             "tifu-knn",

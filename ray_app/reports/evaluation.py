@@ -69,7 +69,16 @@ def _slices(report: Mapping[str, Any], part: str) -> Section:
         "Repeat items are those that the customer had bought before, new items those that it had not, unseen items "
         "those that nobody had: there only such items count as right, and only customers who bought one are counted."
     )
-    return Section(f"Slices: {title(report, part)}", text, figures, [Grid(columns, rows, metric)])
+    tables = [Grid(columns, rows, metric)]
+    if unseen := report["unseen"].get(part):
+        metrics = list(unseen["methods"][MODEL])
+        rows = [
+            [name, *(_with_interval(row[key], unseen["intervals"][name][key]) for key in metrics)]
+            for name, row in unseen["methods"].items()
+        ]
+        words = f"The {unseen['items']:,} unseen items among themselves: {unseen['customers']:,} customers bought one"
+        tables.append(Grid(["", *metrics], rows, words))
+    return Section(f"Slices: {title(report, part)}", text, figures, tables)
 
 
 def _chances(report: Mapping[str, Any]) -> Section:

@@ -3,15 +3,17 @@
 from importlib.util import find_spec
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from demand.baselines import BASELINES, named
 from demand.baselines.als import implicit_als
 from demand.baselines.baseline import Baseline
-from demand.baselines.popularity import global_top, personal_top
+from demand.baselines.popularity import category_top, global_top, personal_top
 from demand.baselines.problem import Problem
 from demand.baselines.tifu_knn import tifu_knn
 from demand.baselines.up_cf import up_cf
+from demand.catalogue import Catalogue
 from demand.customer import Customer
 from demand.errors import SettingsError
 from demand.questions import HORIZON, NEXT
@@ -26,6 +28,16 @@ def test_global_top_counts_orders_of_everyone() -> None:
     scores = global_top(problem([customer("ab")], [customer("b", "bc")]))
 
     assert scores.tolist() == [[1, 3, 1, 0, 0, 0]]
+
+
+def test_category_top_counts_orders_of_the_category_then_of_the_item() -> None:
+    shop = problem([customer("ab")], [customer("b", "bc")])
+    categories = pa.array(["x", "y", "x", "y", None, "x"])
+    table = CATALOGUE.table.drop(["category"]).append_column("category", categories)
+
+    scores = category_top(Problem(shop.questions, Catalogue(table)))
+
+    assert scores.tolist() == [[2.25, 3.75, 2.25, 3, 0, 2]]
 
 
 def test_personal_top_ranks_own_counts_first_then_popularity() -> None:

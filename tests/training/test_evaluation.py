@@ -13,10 +13,12 @@ from demand.catalogue import Catalogue
 from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
 from demand.formats import prompt_format
-from demand.moments import DAY, moment
+from demand.importing import import_dataset
+from demand.moments import DAY, iso, moment
 from demand.protocols import TEST, Cutoff
 from demand.questions import HORIZON, NEXT, PARTS, Question, ask
 from demand.rankings import RankingFile
+from demand.sources import SourceOptions, source
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import Checkpoint
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
@@ -24,7 +26,7 @@ from modeling.megatron.shards import whole_weights
 from modeling.parallel import initialize
 from modeling.predictor import Predictor
 from modeling.settings import ModelSettings
-from tests.conftest import CUTOFF
+from tests.conftest import CUTOFF, ITEMS, write_shop
 from training.evaluation import Evaluation, evaluate
 from training.totals import totals
 
@@ -105,6 +107,41 @@ def test_slices_of_customers_add_up_to_all_of_them(evaluation: Evaluation) -> No
         assert sum(each["customers"] for each in lengths) == evaluation.report["customers"]
         assert whole / evaluation.report["customers"] == pytest.approx(evaluation.report[part]["model"]["recall@10"])
         assert "without demographics" not in found
+
+
+def test_items_that_nobody_had_bought_are_ranked_among_themselves(
+    vocabulary: Vocabulary, rankings: Path, tmp_path: Path
+) -> None:
+    file = write_shop(tmp_path / "csv") / "orders.csv"
+    orders = pd.read_csv(file)
+    launched, then = orders["item_id"].isin(ITEMS[:2]), orders["ts"] >= CUTOFF
+    orders[then | ~launched].to_csv(file, index=False)
+    import_dataset("csv", source("csv", SourceOptions(path=file.parent)), tmp_path / "data")
+    shop = Dataset.open(tmp_path / "data")
+    catalogue = Cutoff(cutoff=AS_OF).catalogue(shop, TEST)
+    initialize()
+    model = DemandModel(SETTINGS, len(vocabulary), len(catalogue), catalogue=catalogue)
+    predictor = Predictor(Checkpoint(SETTINGS, prompt_format("compact"), vocabulary, catalogue, whole_weights(model)))
+
+    report = evaluate(
+        predictor,
+        shop,
+        Cutoff(cutoff=AS_OF, days=DAYS),
+        named("category-top")[0],
+        [RankingFile.parse(f"first={rankings}")],
+    ).report
+
+    bought = orders[then & launched & (orders["ts"] < iso(AS_OF + DAYS * DAY))]
+    best_first = bought.groupby("customer_id")["item_id"].agg(lambda items: ITEMS[0] in set(items))
+    found = report["unseen"][HORIZON]
+    assert (found["items"], found["customers"]) == (2, len(best_first))
+    assert set(found["methods"]) == {"model", "category-top"}
+    gains = np.where(
+        best_first, 1, 1 / np.log2(3)
+    )  # categories of their own, never sold: in the order of the catalogue
+    assert found["methods"]["category-top"]["ndcg@10"] == pytest.approx(gains.mean())
+    assert found["methods"]["model"]["recall@10"] == 1
+    assert report["slices"][HORIZON]["unseen items"]["customers"] == len(best_first)
 
 
 def test_a_horizon_is_judged_by_everyone_and_the_next_order_by_those_who_ordered(
