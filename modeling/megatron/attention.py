@@ -35,14 +35,16 @@ class Packing(PackedSeqParams):
         lengths: of the sequences.
         rotation: of queries and keys, where positions are rotary.
         split: of the tokens, where several processes share them.
+        asked_R: positions in ascending order, where nothing but these is wanted of the last layer.
     """
 
     lengths: tuple[int, ...] = ()
     rotation: Rotation | None = None
     split: Split | None = None
+    asked_R: Tensor | None = None
 
     @classmethod
-    def of(cls, batch: Batch, rotation: Rotation | None, split: Split | None) -> "Packing":
+    def of(cls, batch: Batch, rotation: Rotation | None, split: Split | None, asked_R: Tensor | None) -> "Packing":
         """The packing of a batch."""
         return cls(
             qkv_format="thd",
@@ -53,6 +55,7 @@ class Packing(PackedSeqParams):
             lengths=batch.lengths,
             rotation=rotation,
             split=split,
+            asked_R=asked_R,
         )
 
 
@@ -73,6 +76,7 @@ class _Attention(MegatronModule):
         super().__init__(config=config)
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
         self.scale = softmax_scale
+        self.is_last = layer_number == config.num_layers
 
 
 class PackedAttention(_Attention):
@@ -89,7 +93,7 @@ class PackedAttention(_Attention):
         *,
         packed_seq_params: Packing,
     ) -> Tensor:
-        """(T, N, H), (T, G, H), (T, G, H) -> (T, N * H)."""
+        """(T, N, H), (T, G, H), (T, G, H) -> (T, N * H); zeros where nothing is wanted and it saves work."""
         if packed_seq_params.rotation:
             query, key = packed_seq_params.rotation(query), packed_seq_params.rotation(key)
         dropout = self.dropout if self.training else 0.0
@@ -112,6 +116,8 @@ class PackedAttention(_Attention):
                 enable_gqa=query.shape[1] != key.shape[1],
             )
             return cast(Tensor, output).flatten(1)
+        if self.is_last and packed_seq_params.asked_R is not None:
+            return self._of_asked(query, key, value, packed_seq_params, packed_seq_params.asked_R, dropout)
         lengths = packed_seq_params.lengths
         outputs = [
             self._of_one(query_tnh.transpose(0, 1), key_tgh.transpose(0, 1), value_tgh.transpose(0, 1), dropout)
@@ -120,6 +126,31 @@ class PackedAttention(_Attention):
             )
         ]
         return torch.cat(outputs).flatten(1)
+
+    def _of_asked(
+        self, query: Tensor, key: Tensor, value: Tensor, packing: Packing, asked_R: Tensor, dropout: float
+    ) -> Tensor:
+        """Of these queries alone: (T, N, H), (T, G, H), (T, G, H) -> (T, N * H)."""
+        places = torch.searchsorted(asked_R, packing.cu_seqlens_q.to(asked_R.dtype)).tolist()
+        outputs = []
+        for (start, end), (first, last) in zip(
+            pairwise(accumulate(packing.lengths, initial=0)), pairwise(places), strict=True
+        ):
+            if first == last:
+                continue
+            mine_R = asked_R[first:last]
+            seen = torch.arange(start, end, device=query.device) <= mine_R[:, None]
+            output: Tensor = scaled_dot_product_attention(
+                query[mine_R].transpose(0, 1)[None],
+                key[start:end].transpose(0, 1)[None],
+                value[start:end].transpose(0, 1)[None],
+                attn_mask=seen,
+                dropout_p=dropout,
+                scale=self.scale,
+                enable_gqa=query.shape[1] != key.shape[1],
+            )
+            outputs.append(output[0].transpose(0, 1))
+        return query.new_zeros(query.shape).index_copy(0, asked_R, torch.cat(outputs)).flatten(1)
 
     def _of_chunks(
         self, query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], split: Split, dropout: float

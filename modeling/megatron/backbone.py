@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from megatron.core import parallel_state
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.models.T5.t5_model import T5Model
@@ -26,6 +27,7 @@ from modeling.batch import Batch
 from modeling.layout import LayoutSettings
 from modeling.megatron.attention import MaskedAttention, PackedAttention, Packing
 from modeling.megatron.context import Split
+from modeling.megatron.layer import AskedLayer
 from modeling.megatron.lora import LoraColumnParallelLinear, LoraRowParallelLinear
 from modeling.megatron.norm import Norm
 from modeling.megatron.rotary import Rotation
@@ -100,6 +102,7 @@ def build_core(settings: ModelSettings, config: TransformerConfig, rows: int, fi
     if settings.architecture == "t5":
         return _build_t5(settings, config, rows)
     spec = get_gpt_layer_local_spec(normalization=config.normalization, qk_layernorm=settings.qk_norm)
+    spec.module = AskedLayer
     core = GPTModel(
         config,
         _layer(spec, settings, config, PackedAttention),
@@ -158,10 +161,25 @@ def _exchange(parts: list[Any], others: Mapping[type, type]) -> None:
             setattr(part, name, others.get(module, module) if isinstance(module, type) else module)
 
 
-def read_packed(core: GPTModel, batch: Batch) -> Tensor:
+def read_queries(core: GPTModel, batch: Batch, config: TransformerConfig) -> Tensor:
+    """The hidden state at each query, (R, D); of a pipeline stage but the last what it hands on, (T, 1, D).
+
+    The last layer works for the queries alone, but where several processes share the tokens.
+    """
+    shared = config.sequence_parallel or config.context_parallel_size > 1
+    hidden = read_packed(core, batch, None if shared else batch.queries_R)
+    if not parallel_state.is_pipeline_last_stage():
+        return hidden
+    return whole(hidden, config, batch)[batch.queries_R] if shared else hidden.squeeze(1)
+
+
+def read_packed(core: GPTModel, batch: Batch, asked_R: Tensor | None = None) -> Tensor:
     """The hidden state of every token, or of a pipeline stage what it hands on, (T, 1, D).
 
     Under sequence and context parallelism each process has some of the tokens.
+
+    Args:
+        asked_R: positions in ascending order: of the last layer these alone are wanted, (R, 1, D).
     """
     tokens_T, places_T = batch.tokens_T, batch.places_T
     if split := Split.of(len(tokens_T)):
@@ -169,7 +187,7 @@ def read_packed(core: GPTModel, batch: Batch) -> Tensor:
     rotation = None
     if hasattr(core, "rotary_pos_emb"):
         rotation = Rotation.of(places_T, batch.longest, core.rotary_pos_emb, next(core.parameters()).dtype)
-    packing = Packing.of(batch, rotation, split)
+    packing = Packing.of(batch, rotation, split, asked_R)
     hidden_T1D: Tensor = core(tokens_T[None], places_T[None], None, packed_seq_params=packing)
     return hidden_T1D
 

@@ -14,7 +14,7 @@ from demand.vocabulary import CONTROL, Vocabulary
 from modeling.batch import Batch
 from modeling.calendar import Calendar
 from modeling.layout import LayoutSettings, padded
-from modeling.megatron.backbone import build_core, read_and_answer, read_packed, transformer_config, whole
+from modeling.megatron.backbone import build_core, read_and_answer, read_packed, read_queries, transformer_config, whole
 from modeling.megatron.head import DemandHead, Forecast, Held
 from modeling.megatron.lora import freeze
 from modeling.settings import LoraSettings, ModelSettings
@@ -97,10 +97,9 @@ class DemandModel(MegatronModule):
         if self.settings.architecture == "t5":
             query_RD = read_and_answer(self.core, batch)
         else:
-            hidden_T1D = read_packed(self.core, batch)
+            query_RD = read_queries(self.core, batch, self.config)
             if not self.post_process:
-                return hidden_T1D
-            query_RD = whole(hidden_T1D, self.config, batch)[batch.queries_R]
+                return query_RD
         if self.calendar is not None:
             query_RD = query_RD + self.calendar(batch.moments_R).to(query_RD.dtype)
         forecast: Forecast = self.head(query_RD, self._words.weight, batch)
