@@ -116,12 +116,14 @@ def _memory(run: Run, first: bool, last: bool) -> Memory:
 
 def _activations(run: Run, first: bool, last: bool) -> float:
     """Bytes kept for the backward pass. A stage holds a microbatch for each stage from itself to the last."""
-    layers, layer = run.model.layers // run.layout.pipeline, _layer_numbers(run)
+    layers, layer = run.model.layers // run.layout.pipeline, sum(_layer_numbers(run))
     if run.layout.recompute == "full":
         inputs = run.model.hidden / (run.layout.tensor if run.layout.sequence_parallel else 1)
         kept, again = layers * inputs, layer
     else:
         kept, again = layers * layer, 0.0
+        if last and _last_is_short(run):
+            kept -= layer - _last_layer_numbers(run)
     in_flight = min(run.layout.pipeline, run.microbatches // run.copies) if first else 1
     if run.model.architecture == "t5":  # what goes into the encoder's last norm, and what comes out of it
         kept += 2 * run.model.hidden
@@ -129,26 +131,43 @@ def _activations(run: Run, first: bool, last: bool) -> float:
     return numbers * run.bytes_per_number + (_head_activations(run) if last else 0.0)
 
 
-def _layer_numbers(run: Run) -> float:
-    """Numbers that a layer keeps of each token: Korthikanti et al.'s list, as PyTorch's unfused layers come to it.
+def _last_is_short(run: Run) -> bool:
+    """Whether the last layer works for the queries alone, as in modeling.megatron.backbone."""
+    shared = run.layout.sequence_parallel or run.layout.context > 1
+    return run.model.architecture == "gpt" and not shared
+
+
+def _last_layer_numbers(run: Run) -> float:
+    """Of each token, where the last layer works for the queries alone."""
+    model = run.model
+    attention, mlp = _layer_numbers(run)
+    spared = 2 + (model.positions == "rotary") - model.qk_norm  # what attention reads and gives, and what it rotates
+    queries = spared * model.heads * model.width / run.layout.tensor
+    return attention - queries + QUERIES * (mlp + queries)
+
+
+def _layer_numbers(run: Run) -> tuple[float, float]:
+    """Numbers that a layer's attention and its multilayer perceptron keep of each token: Korthikanti et al.'s list, as
+    PyTorch's unfused layers come to it.
 
     Padding is not counted: a T5's prompts lie side by side, and short ones are as long as the longest.
     """
     model, tensor = run.model, run.layout.tensor
     queries, keys = model.heads * model.width, model.groups * model.width
+    alike = 2 * model.hidden  # what goes into a norm, and what comes out of it
     split = queries + 2 * keys + 2 * queries  # what attention reads; what it gives, and that packed again
-    split += model.ffn * (5 if model.gated else 1 if model.activation == "relu" else 2)
-    alike = 4 * model.hidden  # what goes into both norms, and what comes out of them
     if model.norm == "rms" and not run.lora_rank:  # normalised, for the weight to learn
-        alike += 2 * model.hidden
+        alike += model.hidden
         split += (queries + keys) if model.qk_norm else 0
     if model.dropout:
-        alike += 2 * model.hidden
+        alike += model.hidden
     angles = 4 * model.width if model.positions == "rotary" else 0  # sines and cosines, for queries and for keys
     split += (queries + keys) if angles else 0  # rotated
     if model.architecture == "t5":  # attention with a learned bias is not fused; what the decoder reads of each token
         split += model.heads * run.longest + 3 * keys
-    return split / tensor + alike / (tensor if run.layout.sequence_parallel else 1) + angles
+    norm = alike / (tensor if run.layout.sequence_parallel else 1)
+    mlp = model.ffn * (5 if model.gated else 1 if model.activation == "relu" else 2)
+    return split / tensor + norm + angles, mlp / tensor + norm
 
 
 def _head_activations(run: Run) -> float:
@@ -189,4 +208,8 @@ def _flops_per_token(run: Run) -> float:
     again = 1 if run.layout.recompute == "full" else 0
     learned = 0 if run.lora_rank else 1
     layer = (2 + again + learned) * linear + (3 + again) * attention
-    return float(2 * (model.layers * layer + 3 * head))
+    spared = 0.0
+    if _last_is_short(run):
+        mlp = sum(each.inputs * each.outputs for each in matrices(model)[2:])
+        spared = (1 - QUERIES) * ((2 + again + learned) * mlp + (3 + again) * attention)
+    return float(2 * (model.layers * layer - spared + 3 * head))
