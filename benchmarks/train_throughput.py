@@ -125,11 +125,17 @@ def trainer() -> dict[str, float]:
 
 
 def operations_per_token() -> float:
-    """Floating-point operations a token, forwards and backwards (3 x forwards), by the model's formula."""
-    layer = 2 * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * FFN) + 2 * 2 * HIDDEN * TOKENS / 2  # causal: half of all pairs
+    """Floating-point operations a token that answers need, forwards and backwards (3 x forwards), by the model's formula.
+
+    Of the last layer's queries, projection and multilayer perceptron answers need those at the queries alone.
+    """
+    attention = 2 * 2 * HIDDEN * TOKENS / 2  # causal: half of all pairs
+    keys = 2 * 2 * HIDDEN * HIDDEN
+    others = keys + 2 * 2 * HIDDEN * FFN + attention
     habits = 2 * HABIT_WIDTH * (FEATURES + HABIT_WIDTH) * TOKENS / 2  # half of all items come before a query
     query = 2 * HIDDEN * (HIDDEN + HABIT_WIDTH + ITEMS) + habits
-    return 3 * (LAYERS * layer + query * QUERIES / TOKENS)
+    asked = QUERIES / TOKENS
+    return 3 * (LAYERS * keys + (LAYERS - 1 + asked) * others + query * asked)
 
 
 def matrix_peak(size: int = 2_048) -> float:
