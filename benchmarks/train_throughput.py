@@ -125,7 +125,7 @@ def trainer() -> dict[str, float]:
 
 
 def operations_per_token() -> float:
-    """Floating-point operations a token that answers need, forwards and backwards (3 x forwards), by the model's formula.
+    """Floating-point operations a token that answers need, forwards and backwards (3 x forwards), by the formula.
 
     Of the last layer's queries, projection and multilayer perceptron answers need those at the queries alone.
     """
