@@ -68,7 +68,7 @@ class Predictor:
     def forecasts(self, questions: Sequence[Question]) -> np.ndarray:
         """The chance that the customer orders at all, and how often each item is expected, (R, 1 + V) float32."""
         return np.concatenate(
-            [self._pass(part) for part in self._passes(questions)]
+            [self.forecasts_of(part) for part in self._passes(questions)]
             or [np.zeros((0, 1 + len(self.catalogue)), dtype=np.float32)]
         )
 
@@ -97,7 +97,10 @@ class Predictor:
 
     def answer(self, questions: Sequence[Question], k: int) -> list[list[Demand]]:
         """The k likeliest items of each question, likeliest first."""
-        rates = self.rates(questions)
+        return self.demands(self.rates(questions), questions, k)
+
+    def demands(self, rates: np.ndarray, questions: Sequence[Question], k: int) -> list[list[Demand]]:
+        """The k likeliest items of each question, likeliest first, by how often each is expected, (R, V)."""
         chances = self.calibrate(rates, questions)
         purchases = self.purchases(rates, chances, questions)
         ranked = top_k(rates, k)
@@ -136,7 +139,8 @@ class Predictor:
         if group:
             yield group
 
-    def _pass(self, prompts: list[Prompt]) -> np.ndarray:
+    def forecasts_of(self, prompts: Sequence[Prompt]) -> np.ndarray:
+        """As `forecasts`, of questions that are prompts already, in one pass, (R, 1 + V) float32."""
         with torch.inference_mode(), fast_forward():
             forecast: torch.Tensor = self.model(Batch.from_prompts(prompts))
         return forecast.float().cpu().numpy()

@@ -9,7 +9,7 @@ from ray import serve
 
 from demand.errors import SettingsError
 from serving.ingress import Ingress
-from serving.replica import LARGEST_BATCH, ModelReplica
+from serving.replica import ONGOING, ModelReplica
 
 NAME = "demandcast"
 
@@ -51,7 +51,7 @@ def running(served: Served) -> Iterator[str]:
         autoscaling_config={
             "min_replicas": served.min_replicas,
             "max_replicas": served.max_replicas,
-            "target_ongoing_requests": LARGEST_BATCH,
+            "target_ongoing_requests": ONGOING // 4,
         },
     )
     serve.start(http_options={"host": served.host, "port": served.port})

@@ -25,7 +25,7 @@ class Gate:
         body = await _read_body(scope, receive)
         if body is None:
             problem = Problem(413, f"the body is larger than {LARGEST_BODY} bytes")
-            await problem.response()(scope, receive, send)
+            await problem.answer.response()(scope, receive, send)
             return
         MutableHeaders(scope=scope)["content-type"] = "application/json"
         unread = [{"type": "http.request", "body": body, "more_body": False}]

@@ -1,24 +1,25 @@
-"""The HTTP ingress: checks requests, hands them to the replicas, turns every error into a problem document."""
+"""The HTTP ingress: hands requests to the replicas, turns every error into a problem document."""
 
 import asyncio
+import json
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import ValidationError
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
 from ray import serve
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
-from demand.errors import RecordError
 from serving.gate import Gate
-from serving.problems import Problem, invalid
+from serving.problems import Answer, Problem, invalid
 from serving.schemas import BatchRequest, BatchResponse, PredictRequest, PredictResponse
 
 DEADLINE_SECONDS = 30.0
 READY_SECONDS = 2.0
+COMPONENTS = "#/components/schemas/{model}"
 
 api = FastAPI(
     title="demandcast",
@@ -29,23 +30,23 @@ api.add_middleware(Gate)
 
 
 @api.exception_handler(Problem)
-async def _problem(_: Request, problem: Problem) -> JSONResponse:
-    return problem.response()
+async def _problem(_: Request, problem: Problem) -> Response:
+    return problem.answer.response()
 
 
 @api.exception_handler(RequestValidationError)
-async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-    return invalid(error.errors()).response()
+async def _invalid(_: Request, error: RequestValidationError) -> Response:
+    return invalid(error.errors()).answer.response()
 
 
 @api.exception_handler(HTTPException)
-async def _http(_: Request, error: HTTPException) -> JSONResponse:
-    return Problem(error.status_code, str(error.detail)).response()
+async def _http(_: Request, error: HTTPException) -> Response:
+    return Problem(error.status_code, str(error.detail)).answer.response()
 
 
 @api.exception_handler(Exception)
-async def _unexpected(_: Request, error: Exception) -> JSONResponse:
-    return Problem(500, "the request could not be answered").response()
+async def _unexpected(_: Request, error: Exception) -> Response:
+    return Problem(500, "the request could not be answered").answer.response()
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0}, max_ongoing_requests=1_000)
@@ -57,14 +58,16 @@ class Ingress:
         self.replicas = replicas
 
     @api.post("/v1/predict", response_model=PredictResponse)
-    async def predict(self, request: PredictRequest) -> Any:
+    async def predict(self, request: Request) -> Response:
         """The likeliest demands of one customer."""
-        return await self._answer(request)
+        return (await self._answer(await request.body())).response()
 
     @api.post("/v1/predict/batch", response_model=BatchResponse)
-    async def predict_batch(self, batch: BatchRequest) -> Any:
+    async def predict_batch(self, batch: BatchRequest) -> Response:
         """Several customers at once; each has its own answer or its own error."""
-        return {"responses": await asyncio.gather(*(self._answer_or_error(content) for content in batch.requests))}
+        answers = await asyncio.gather(*(self._answer(json.dumps(each).encode()) for each in batch.requests))
+        bodies = [each.body if each.status == 200 else b'{"error": %b}' % each.body for each in answers]
+        return Answer(200, b'{"responses": [%b]}' % b", ".join(bodies)).response()
 
     @api.get("/v1/model")
     async def model(self) -> Any:
@@ -87,21 +90,12 @@ class Ingress:
         await self._ask(self.replicas.model.remote(), READY_SECONDS)
         return {"status": "ready"}
 
-    async def _answer(self, request: PredictRequest) -> PredictResponse:
+    async def _answer(self, body: bytes) -> Answer:
         try:
-            request.question()
-        except RecordError as error:
-            raise Problem(422, str(error), [{"field": error.field, "reason": error.reason}]) from None
-        answer: PredictResponse = await self._ask(self.replicas.predict.remote(request))
-        return answer
-
-    async def _answer_or_error(self, content: Any) -> Any:
-        try:
-            return await self._answer(PredictRequest.model_validate(content))
-        except ValidationError as error:
-            return {"error": invalid(error.errors()).document}
+            answer: Answer = await self._ask(self.replicas.predict.remote(body))
         except Problem as problem:
-            return {"error": problem.document}
+            return problem.answer
+        return answer
 
     async def _ask(self, answer: Any, seconds: float = DEADLINE_SECONDS) -> Any:
         try:
@@ -112,3 +106,18 @@ class Ingress:
             raise Problem(503, "too many requests are waiting") from None
         except RayServeException:
             raise Problem(503, "no model is ready to answer") from None
+
+
+def _openapi() -> dict[str, Any]:
+    """FastAPI's document, and what it cannot see: the body of a request that a replica reads."""
+    if not api.openapi_schema:
+        document = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
+        _, schemas = models_json_schema([(PredictRequest, "validation")], ref_template=COMPONENTS)
+        document["components"]["schemas"] |= schemas["$defs"]
+        body = {"application/json": {"schema": {"$ref": COMPONENTS.format(model=PredictRequest.__name__)}}}
+        document["paths"]["/v1/predict"]["post"]["requestBody"] = {"required": True, "content": body}
+        api.openapi_schema = document
+    return api.openapi_schema
+
+
+api.openapi = _openapi  # type: ignore[method-assign]

@@ -1,12 +1,26 @@
 """Errors over HTTP: RFC 9457 problem documents. Nothing of a request's body is ever repeated in one."""
 
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
-from fastapi.responses import JSONResponse
+from fastapi import Response
 
 RETRY_SECONDS = 1
+
+
+class Answer(NamedTuple):
+    """What a request is answered: a status and a body of JSON, a problem document where the status is an error's."""
+
+    status: int
+    body: bytes
+
+    def response(self) -> Response:
+        """With Retry-After where trying again helps."""
+        headers = {"Retry-After": str(RETRY_SECONDS)} if self.status in (429, 503) else None
+        media = "application/json" if self.status < 400 else "application/problem+json"
+        return Response(self.body, self.status, headers, media)
 
 
 class Problem(Exception):
@@ -29,10 +43,10 @@ class Problem(Exception):
         }
         return {**document, "errors": self.errors} if self.errors else document
 
-    def response(self) -> JSONResponse:
-        """The whole answer; with Retry-After where trying again helps."""
-        headers = {"Retry-After": str(RETRY_SECONDS)} if self.status in (429, 503) else None
-        return JSONResponse(self.document, self.status, headers, media_type="application/problem+json")
+    @property
+    def answer(self) -> Answer:
+        """The whole answer."""
+        return Answer(self.status, json.dumps(self.document).encode())
 
 
 def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:

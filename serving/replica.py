@@ -1,24 +1,45 @@
 """A model replica: one checkpoint in memory, requests answered in batches."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from pydantic import ValidationError
 from ray import serve
 
+from demand.errors import RecordError
 from demand.moments import iso
+from demand.prompts import Prompt
+from demand.questions import Question
+from serving.problems import Answer, Problem, invalid
 from serving.schemas import DemandRecord, ModelInfo, PredictRequest, PredictResponse
 
-LARGEST_BATCH = 16
+if TYPE_CHECKING:
+    from modeling.predictor import Predictor
+
+TOKENS = 8_192
+"""Of a batch, at most."""
 BATCH_WAIT_SECONDS = 0.004
+ONGOING = 64
+"""Requests that a replica takes at once."""
+
+
+def _tokens(asked: Sequence[tuple["Predictor", Prompt]]) -> int:
+    return sum(min(len(prompt), TOKENS) for _, prompt in asked)
 
 
 @serve.deployment(
     ray_actor_options={"num_cpus": 1},
-    max_ongoing_requests=4 * LARGEST_BATCH,
+    max_ongoing_requests=ONGOING,
     max_queued_requests=1_000,
-    autoscaling_config={"min_replicas": 1, "max_replicas": 1, "target_ongoing_requests": LARGEST_BATCH},
+    autoscaling_config={"min_replicas": 1, "max_replicas": 1, "target_ongoing_requests": ONGOING // 4},
 )
 class ModelReplica:
-    """Answers with the model that user_config names: {"checkpoint", "name", "version"}."""
+    """Answers with the model that user_config names: {"checkpoint", "name", "version"}.
+
+    Bodies of requests come as they were sent: reading them here costs the ingress nothing, and a prompt never meets
+    the weights of another model.
+    """
 
     def __init__(self) -> None:
         import torch
@@ -36,31 +57,30 @@ class ModelReplica:
             prompt_format=self.predictor.checkpoint.prompt_format.name,
         )
 
-    @serve.batch(max_batch_size=LARGEST_BATCH, batch_wait_timeout_s=BATCH_WAIT_SECONDS)
-    async def predict(self, requests: list[PredictRequest]) -> list[PredictResponse]:
-        """Valid requests in, answers out; one pass of the model for all of them."""
-        questions = [request.question() for request in requests]
-        answers = self.predictor.answer(questions, max(request.top_k for request in requests))
-        catalogue = self.predictor.catalogue
-        return [
-            PredictResponse(
-                model=self.info,
-                as_of=iso(question.as_of),
-                horizon_days=request.horizon_days,
-                demands=[
-                    DemandRecord(
-                        item_id=catalogue.item_ids[demand.item],
-                        name=catalogue.names[demand.item],
-                        probability=demand.probability,
-                        expected_quantity=demand.expected_quantity,
-                        expected_amount=demand.expected_amount,
-                    )
-                    for demand in demands[: request.top_k]
-                ],
-                unknown_items=sorted(item for item in request.customer.items if item not in catalogue.index),
-            )
-            for request, question, demands in zip(requests, questions, answers, strict=True)
-        ]
+    async def predict(self, body: bytes) -> Answer:
+        """A PredictRequest in, a PredictResponse or a problem document out."""
+        try:
+            request = PredictRequest.model_validate_json(body)
+            question = request.question()
+        except ValidationError as error:
+            return invalid(error.errors(include_url=False, include_input=False)).answer
+        except RecordError as error:
+            return Problem(422, str(error), [{"field": error.field, "reason": error.reason}]).answer
+        predictor, info = self.predictor, self.info
+        prompt = predictor.renderer.prompt(question.customer, question.as_of, question.horizon_days)
+        rates: np.ndarray = await self._rates((predictor, prompt))
+        return Answer(200, _response(predictor, info, request, question, rates).model_dump_json().encode())
+
+    @serve.batch(max_batch_size=TOKENS, batch_wait_timeout_s=BATCH_WAIT_SECONDS, batch_size_fn=_tokens)
+    async def _rates(self, asked: list[tuple["Predictor", Prompt]]) -> list[np.ndarray]:
+        """How often each item is expected, (V,) for each prompt; one pass of each model for all of its prompts."""
+        rates: list[np.ndarray] = [np.empty(0)] * len(asked)
+        for predictor in {id(each): each for each, _ in asked}.values():
+            mine = [place for place, (each, _) in enumerate(asked) if each is predictor]
+            found = predictor.forecasts_of([asked[place][1] for place in mine])[:, 1:]
+            for place, row in zip(mine, found, strict=True):
+                rates[place] = row
+        return rates
 
     def model(self) -> dict[str, Any]:
         """Name, version and card of the served model."""
@@ -69,3 +89,26 @@ class ModelReplica:
     def items(self) -> list[dict[str, Any]]:
         """The catalogue."""
         return self.predictor.catalogue.rows()
+
+
+def _response(
+    predictor: "Predictor", info: ModelInfo, request: PredictRequest, question: Question, rates: np.ndarray
+) -> PredictResponse:
+    catalogue = predictor.catalogue
+    (demands,) = predictor.demands(rates[None], [question], request.top_k)
+    return PredictResponse(
+        model=info,
+        as_of=iso(question.as_of),
+        horizon_days=request.horizon_days,
+        demands=[
+            DemandRecord(
+                item_id=catalogue.item_ids[demand.item],
+                name=catalogue.names[demand.item],
+                probability=demand.probability,
+                expected_quantity=demand.expected_quantity,
+                expected_amount=demand.expected_amount,
+            )
+            for demand in demands
+        ],
+        unknown_items=sorted(item for item in request.customer.items if item not in catalogue.index),
+    )

@@ -1,6 +1,7 @@
 """Ray Serve over real HTTP: right answers to good requests, problem documents to bad ones."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,5 +182,16 @@ def test_the_other_routes_answer(client: httpx.Client, catalogue: Catalogue) -> 
     assert client.get("/readyz").json() == {"status": "ready"}
     assert client.get("/v1/model").json()["version"] == 3
     assert [item["item_id"] for item in client.get("/v1/items").json()["items"]] == catalogue.item_ids
-    assert "/v1/predict" in client.get("/openapi.json").json()["paths"]
     assert client.get("/docs").status_code == 200
+
+
+def test_the_openapi_document_describes_requests_down_to_their_lines(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+
+    body = document["paths"]["/v1/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    schemas = document["components"]["schemas"]
+    assert body == {"$ref": "#/components/schemas/PredictRequest"}
+    assert schemas["PredictRequest"]["properties"]["customer"] == {"$ref": "#/components/schemas/CustomerRecord"}
+    assert schemas["Line"]["properties"]["quantity"]["exclusiveMinimum"] == 0
+    named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert named <= set(schemas)
