@@ -35,6 +35,11 @@ class Home:
         return self.folder / "baselines"
 
     @property
+    def keys(self) -> Path:
+        """API keys."""
+        return self.folder / "keys.sqlite"
+
+    @property
     def models(self) -> Path:
         return self.folder / "models"
 

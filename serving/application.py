@@ -9,22 +9,31 @@ from ray import serve
 
 from demand.errors import SettingsError
 from serving.ingress import Ingress
+from serving.keys import Keys
 from serving.replica import ONGOING, ModelReplica
 
 NAME = "demandcast"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
 class Served:
-    """The model to serve, and where."""
+    """The model to serve, and where.
+
+    Attributes:
+        keys: those that are let in; without, everybody is.
+        open: whether others than this machine may ask without a key.
+    """
 
     checkpoint: str
     name: str
     version: int
+    keys: Keys | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     min_replicas: int = 1
     max_replicas: int = 1
+    open: bool = False
 
     @property
     def url(self) -> str:
@@ -39,11 +48,15 @@ def running(served: Served) -> Iterator[str]:
     At the end requests that are being answered are finished first. Ray Serve itself goes on: it may serve others.
 
     Raises:
-        SettingsError: the port is taken or the replica counts are no range.
+        SettingsError: the port is taken, the replica counts are no range, or anybody could ask.
     """
     if not 1 <= served.min_replicas <= served.max_replicas:
         raise SettingsError(
             f"replicas {served.min_replicas} to {served.max_replicas}: the least is 1 and not above the most"
+        )
+    if not (served.host in LOOPBACK or served.open or (served.keys and served.keys.wanted)):
+        raise SettingsError(
+            f"on {served.host} anybody could ask: make a key (demandcast keys create NAME), or say --without-keys"
         )
     check_port(served.host, served.port)
     replicas = ModelReplica.options(  # type: ignore[attr-defined]
@@ -56,7 +69,7 @@ def running(served: Served) -> Iterator[str]:
     )
     serve.start(http_options={"host": served.host, "port": served.port})
     try:
-        serve.run(Ingress.bind(replicas.bind()), name=NAME, route_prefix="/")  # type: ignore[attr-defined]
+        serve.run(Ingress.bind(replicas.bind(), served.keys), name=NAME, route_prefix="/")  # type: ignore[attr-defined]
         yield served.url
     finally:
         serve.delete(NAME)

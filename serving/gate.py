@@ -1,19 +1,25 @@
-"""What every request passes first: a bound on its body."""
+"""What every request passes first: the door, and a bound on its body."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.door import Door
 from serving.problems import Problem
 
 LARGEST_BODY = 4 * 1024 * 1024
 
 
 class Gate:
-    """ASGI middleware: refuses bodies over LARGEST_BODY bytes before anything parses them.
+    """ASGI middleware: refuses whom the door refuses, and bodies over LARGEST_BODY bytes before anything parses them.
+
+    Ray Serve carries the application to its process without its state, so that the door belongs to the class: set it
+    there before the first request.
 
     Every body is read as JSON, whatever type the client declares (curl's -d declares a form). X-Request-ID comes from
     Ray Serve's proxy, which repeats the client's or makes one.
     """
+
+    door: Door | None = None
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -22,9 +28,10 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = await _read_body(scope, receive)
+        problem = self.door.refused(scope["path"], Headers(scope=scope).get("authorization", "")) if self.door else None
+        body = None if problem else await _read_body(scope, receive)
         if body is None:
-            problem = Problem(413, f"the body is larger than {LARGEST_BODY} bytes")
+            problem = problem or Problem(413, f"the body is larger than {LARGEST_BODY} bytes")
             await problem.answer.response()(scope, receive, send)
             return
         MutableHeaders(scope=scope)["content-type"] = "application/json"

@@ -6,14 +6,15 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from ray import serve
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
+from serving.door import Door
 from serving.gate import Gate
+from serving.keys import Keys
 from serving.problems import Answer, Problem, invalid
 from serving.schemas import BatchRequest, BatchResponse, PredictRequest, PredictResponse
 
@@ -21,7 +22,22 @@ DEADLINE_SECONDS = 30.0
 READY_SECONDS = 2.0
 COMPONENTS = "#/components/schemas/{model}"
 
-api = FastAPI(
+
+class Api(FastAPI):
+    """An application whose document tells of the bodies that replicas read, and FastAPI does not see."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if not self.openapi_schema:
+            document = super().openapi()
+            _, schemas = models_json_schema([(PredictRequest, "validation")], ref_template=COMPONENTS)
+            document["components"]["schemas"] |= schemas["$defs"]
+            body = {"application/json": {"schema": {"$ref": COMPONENTS.format(model=PredictRequest.__name__)}}}
+            document["paths"]["/v1/predict"]["post"]["requestBody"] = {"required": True, "content": body}
+        return self.openapi_schema or {}
+
+
+api = Api(
     title="demandcast",
     description="What each customer will want next. Errors are problem documents (RFC 9457).",
     version="1",
@@ -54,8 +70,9 @@ async def _unexpected(_: Request, error: Exception) -> Response:
 class Ingress:
     """Every route under /v1, and the two health checks."""
 
-    def __init__(self, replicas: DeploymentHandle[Any]) -> None:
+    def __init__(self, replicas: DeploymentHandle[Any], keys: Keys | None = None) -> None:
         self.replicas = replicas
+        Gate.door = Door(keys) if keys else None
 
     @api.post("/v1/predict", response_model=PredictResponse)
     async def predict(self, request: Request) -> Response:
@@ -106,18 +123,3 @@ class Ingress:
             raise Problem(503, "too many requests are waiting") from None
         except RayServeException:
             raise Problem(503, "no model is ready to answer") from None
-
-
-def _openapi() -> dict[str, Any]:
-    """FastAPI's document, and what it cannot see: the body of a request that a replica reads."""
-    if not api.openapi_schema:
-        document = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
-        _, schemas = models_json_schema([(PredictRequest, "validation")], ref_template=COMPONENTS)
-        document["components"]["schemas"] |= schemas["$defs"]
-        body = {"application/json": {"schema": {"$ref": COMPONENTS.format(model=PredictRequest.__name__)}}}
-        document["paths"]["/v1/predict"]["post"]["requestBody"] = {"required": True, "content": body}
-        api.openapi_schema = document
-    return api.openapi_schema
-
-
-api.openapi = _openapi  # type: ignore[method-assign]

@@ -15,10 +15,13 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    retry_seconds: int = RETRY_SECONDS
 
     def response(self) -> Response:
-        """With Retry-After where trying again helps."""
-        headers = {"Retry-After": str(RETRY_SECONDS)} if self.status in (429, 503) else None
+        """With Retry-After where trying again helps, and what kind of key is asked for where one is."""
+        headers = {"Retry-After": str(self.retry_seconds)} if self.status in (429, 503) else {}
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
         media = "application/json" if self.status < 400 else "application/problem+json"
         return Response(self.body, self.status, headers, media)
 
@@ -26,8 +29,15 @@ class Answer(NamedTuple):
 class Problem(Exception):
     """Ends a request with a problem document."""
 
-    def __init__(self, status: int, detail: str, errors: Sequence[Mapping[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[Mapping[str, str]] = (),
+        retry_seconds: int = RETRY_SECONDS,
+    ) -> None:
         super().__init__(detail)
+        self.retry_seconds = retry_seconds
         self.status = status
         self.detail = detail
         self.errors = list(errors)
@@ -46,7 +56,7 @@ class Problem(Exception):
     @property
     def answer(self) -> Answer:
         """The whole answer."""
-        return Answer(self.status, json.dumps(self.document).encode())
+        return Answer(self.status, json.dumps(self.document).encode(), self.retry_seconds)
 
 
 def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:

@@ -2,12 +2,13 @@
 
 import typer
 
-from ray_app.commands import data, evaluate, models, predict, run, serve, train, tune
+from ray_app.commands import data, evaluate, keys, models, predict, run, serve, train, tune
 
 
 def add_to(app: typer.Typer) -> None:
     """Puts every command into the application."""
     app.add_typer(data.app, name="data", help="Make datasets.")
     app.add_typer(models.app, name="models", help="The model registry.")
+    app.add_typer(keys.app, name="keys", help="Who may ask an endpoint, and how often.")
     for command in (train.train, tune.tune, evaluate.evaluate, serve.serve, predict.predict, run.run):
         app.command()(command)

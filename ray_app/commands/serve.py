@@ -1,5 +1,6 @@
 """demandcast serve."""
 
+import os
 import time
 from typing import Annotated
 
@@ -15,9 +16,15 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     min_replicas: Annotated[int, typer.Option(min=1, help="Replicas that always run.")] = 1,
     max_replicas: Annotated[int | None, typer.Option(min=1, help="Most replicas; by default one a processor.")] = None,
+    without_keys: Annotated[
+        bool, typer.Option("--without-keys", help="Let others than this machine ask without a key.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs."""
+    """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs.
+
+    Keys (demandcast keys create, or SCOPE=KEY in DEMANDCAST_API_KEYS) are asked for as soon as there are any.
+    """
     import ray
 
     from modeling.checkpoint import load_checkpoint
@@ -25,12 +32,17 @@ def serve(
     from ray_app.cluster import connect
     from ray_app.home import Home
     from serving.application import Served, running
+    from serving.keys import ENVIRONMENT, KeyFile, Keys
 
-    version = Registry(Home.here().folder).resolve(model)
+    home = Home.here()
+    keys = Keys(KeyFile(home.keys), os.environ.get(ENVIRONMENT, ""))
+    version = Registry(home.folder).resolve(model)
     load_checkpoint(version.checkpoint)  # a damaged one is refused before anything starts
     connect()
     most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
-    served = Served(version.checkpoint, version.name, version.version, host, port, min_replicas, most)
+    served = Served(
+        version.checkpoint, version.name, version.version, keys, host, port, min_replicas, most, without_keys
+    )
     with running(served) as url:
         say(f"serving {version} at {url} (documentation: {url}/docs; Ctrl-C stops)")
         emit({"model": str(version), "url": url}, json)

@@ -13,6 +13,7 @@ import pytest
 from demand.catalogue import Catalogue
 from demand.customer import Customer
 from demand.dataset import Dataset
+from demand.errors import SettingsError
 from demand.formats import prompt_format
 from demand.moments import iso, moment
 from demand.questions import Question
@@ -25,6 +26,7 @@ from modeling.parallel import initialize
 from modeling.predictor import Predictor
 from modeling.settings import ModelSettings
 from serving.application import Served, running
+from serving.keys import KeyFile, Keys
 from serving.schemas import CustomerRecord
 from tests.conftest import CUTOFF
 
@@ -55,10 +57,16 @@ def model_folder(catalogue: Catalogue, vocabulary: Vocabulary, tmp_path_factory:
 
 
 @pytest.fixture(scope="module")
-def client(model_folder: Path) -> Iterator[httpx.Client]:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFile:
+    return KeyFile(tmp_path_factory.mktemp("keys") / "keys.sqlite")
+
+
+@pytest.fixture(scope="module")
+def client(model_folder: Path, keys: KeyFile) -> Iterator[httpx.Client]:
+    _, key = keys.create("tests")
     with (
-        running(Served(str(model_folder), "demand", 3, port=free_port())) as url,
-        httpx.Client(base_url=url, timeout=30) as client,
+        running(Served(str(model_folder), "demand", 3, Keys(keys), port=free_port())) as url,
+        httpx.Client(base_url=url, timeout=30, headers={"Authorization": f"Bearer {key}"}) as client,
     ):
         yield client
 
@@ -175,6 +183,31 @@ def test_each_request_of_a_batch_has_its_own_answer_or_error(client: httpx.Clien
     assert json.dumps(responses[0]["unknown_items"]) == json.dumps(alone["unknown_items"])
     assert responses[0]["demands"][0]["probability"] == pytest.approx(alone["demands"][0]["probability"], abs=1e-6)
     assert [response.get("error", {}).get("status") for response in responses] == [None, 422, 422, None]
+
+
+def test_without_a_good_key_nothing_is_answered_and_too_often_comes_with_when_to_ask_again(
+    client: httpx.Client, keys: KeyFile
+) -> None:
+    strangers = httpx.Client(base_url=client.base_url, timeout=30)
+    _, rare = keys.create("rare", per_minute=1)
+
+    for headers in ({}, {"Authorization": f"Bearer {rare}x"}):
+        answer = strangers.post("/v1/predict", content=b"x" * 10_000_000, headers=headers)
+        assert problem(answer, 401)["title"] == "Unauthorized"
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert strangers.get("/healthz").status_code == 200
+    with_key = {"Authorization": f"Bearer {rare}"}
+    assert strangers.get("/v1/model", headers=with_key).status_code == 200
+    refused = strangers.get("/v1/model", headers=with_key)
+    problem(refused, 429)
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+
+
+def test_beyond_this_machine_nobody_is_served_without_keys_unless_told_so(model_folder: Path, tmp_path: Path) -> None:
+    for none in (None, Keys(KeyFile(tmp_path / "none.sqlite"))):
+        served = Served(str(model_folder), "demand", 3, none, host="0.0.0.0")  # noqa: S104
+        with pytest.raises(SettingsError, match="--without-keys"), running(served):
+            pass
 
 
 def test_the_other_routes_answer(client: httpx.Client, catalogue: Catalogue) -> None:

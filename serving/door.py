@@ -1,0 +1,44 @@
+"""Who may come in: requests are let through by their key, and as many a minute as it allows."""
+
+import math
+import time
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from serving.keys import Keys
+from serving.problems import Problem
+
+BEARER = "bearer "
+
+
+class Door:
+    """Lets requests through. Counts are of this process, of which an application has one."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def refused(self, path: str, authorization: str) -> Problem | None:
+        """Why a request is not let through: 401 without a good key, 403 where it is for something else, 429 where it
+        asked too often.
+
+        Args:
+            path: of the URL; only what lies under /v1 needs a key.
+            authorization: the header, "Bearer KEY".
+        """
+        if not path.startswith("/v1/") or not self._keys.wanted:
+            return None
+        bearer = authorization[: len(BEARER)].lower() == BEARER
+        key = self._keys.find(authorization[len(BEARER) :].strip()) if bearer else None
+        if key is None:
+            return Problem(401, "this needs a key: send it as the header Authorization: Bearer KEY")
+        if not key.may("predict"):
+            return Problem(403, "this key is for something else")
+        allowed = RateLimitItemPerMinute(key.per_minute)
+        if self._limiter.hit(allowed, key.id):
+            return None
+        ends = self._limiter.get_window_stats(allowed, key.id).reset_time
+        seconds = max(1, math.ceil(ends - time.time()))
+        return Problem(429, f"this key may ask {key.per_minute:,} times a minute", retry_seconds=seconds)

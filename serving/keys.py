@@ -1,0 +1,177 @@
+"""API keys: who may ask what, and how often.
+
+A key is `dc_ID_SECRET`. The file holds what scrypt (Percival, 2009; RFC 7914) makes of each secret, never a secret.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from demand.errors import SettingsError
+
+SCOPES = ("predict", "admin")
+"""What a key may be for; admin includes predict."""
+ENVIRONMENT = "DEMANDCAST_API_KEYS"
+"""Keys beside those of the file: SCOPE=KEY, with commas between."""
+REMEMBERED_SECONDS = 5.0
+"""A key that was good is not derived again, and one revoked may be good, for so long."""
+MOST_REMEMBERED = 10_000
+PER_MINUTE = 6_000
+SHORTEST_SECRET = 16
+SCRYPT = {"n": 2**14, "r": 8, "p": 1}
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is known of a key.
+
+    Attributes:
+        id: part of the key itself.
+        per_minute: requests that it may make.
+        created: ISO 8601.
+    """
+
+    id: str
+    name: str
+    scope: str
+    per_minute: int
+    created: str
+    revoked: bool = False
+
+    def may(self, scope: str) -> bool:
+        """Whether it is for this."""
+        return self.scope in (scope, "admin")
+
+
+class KeyFile:
+    """Keys in an SQLite file that only its owner can read; it is made with the first key."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, name: str, scope: str = "predict", per_minute: int = PER_MINUTE) -> tuple[Key, str]:
+        """A new key, and the text of it, which nothing can tell again.
+
+        Raises:
+            SettingsError: no such scope, or a name of nothing.
+        """
+        if scope not in SCOPES:
+            raise SettingsError(f"no scope '{scope}': choose {' or '.join(SCOPES)}")
+        if not name.strip():
+            raise SettingsError("a key needs a name, by which it can be told from others")
+        key = Key(secrets.token_hex(4), name, scope, per_minute, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        with self._open() as database:
+            database.execute(
+                "create table if not exists keys (id text primary key, name text, scope text, per_minute integer, "
+                "created text, revoked integer, salt blob, derived blob)"
+            )
+            row = (key.id, name, scope, per_minute, key.created, False, salt, _derived(secret, salt))
+            database.execute("insert into keys values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        return key, f"dc_{key.id}_{secret}"
+
+    def all(self) -> list[Key]:
+        """Every key, oldest first."""
+        if not self.path.exists():
+            return []
+        with self._open() as database:
+            rows = database.execute("select id, name, scope, per_minute, created, revoked from keys order by created")
+            return [replace(Key(*row[:5]), revoked=bool(row[5])) for row in rows.fetchall()]
+
+    def revoke(self, key_id: str) -> Key:
+        """Ends a key for good.
+
+        Raises:
+            SettingsError: there is none, or it has ended already.
+        """
+        found = next((each for each in self.all() if each.id == key_id), None)
+        if found is None or found.revoked:
+            raise SettingsError(f"no key '{key_id}' is in use: demandcast keys list shows those that are")
+        with self._open() as database:
+            database.execute("update keys set revoked = 1 where id = ?", (key_id,))
+        return found
+
+    def find(self, text: str) -> Key | None:
+        """The key that this is the text of, if it is in use. It takes as long where there is none."""
+        prefix, _, rest = text.partition("_")
+        key_id, _, secret = rest.partition("_")
+        row = None
+        if prefix == "dc" and self.path.exists():
+            with self._open() as database:
+                row = database.execute(
+                    "select id, name, scope, per_minute, created, salt, derived from keys where id = ? and not revoked",
+                    (key_id,),
+                ).fetchone()
+        salt, expected = row[5:] if row else (bytes(16), bytes(64))
+        if hmac.compare_digest(_derived(secret, salt), expected) and row:
+            return Key(*row[:5])
+        return None
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        database = sqlite3.connect(self.path)
+        try:
+            with database:
+                yield database
+        finally:
+            database.close()
+
+
+class Keys:
+    """Keys of a file and of the environment, as an endpoint asks for them. It holds no secret."""
+
+    def __init__(self, file: KeyFile, environment: str = "") -> None:
+        """Raises SettingsError where the environment's keys are not what they should be."""
+        self._file = file
+        self._given = [_given(each) for each in environment.split(",") if each.strip()]
+        self._remembered: dict[bytes, tuple[Key, float]] = {}
+        self._wanted, self._look_again = False, 0.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether requests need a key: as soon as there ever was one, for no revocation opens a door."""
+        if not self._wanted and time.monotonic() >= self._look_again:
+            self._wanted = bool(self._given or self._file.all())
+            self._look_again = time.monotonic() + REMEMBERED_SECONDS
+        return self._wanted
+
+    def find(self, text: str) -> Key | None:
+        """The key that this is the text of, if it is in use."""
+        digest = hashlib.sha256(text.encode()).digest()
+        known = self._remembered.get(digest)
+        if known and time.monotonic() < known[1]:
+            return known[0]
+        found = next((key for key, expected in self._given if hmac.compare_digest(digest, expected)), None)
+        found = found or self._file.find(text)
+        self._remembered.pop(digest, None)
+        if found:
+            if len(self._remembered) >= MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[digest] = (found, time.monotonic() + REMEMBERED_SECONDS)
+        return found
+
+
+def _given(text: str) -> tuple[Key, bytes]:
+    """SCOPE=KEY."""
+    scope, _, secret = text.strip().partition("=")
+    if scope not in SCOPES or len(secret) < SHORTEST_SECRET:
+        raise SettingsError(
+            f"{ENVIRONMENT} must hold SCOPE=KEY, with commas between: a scope is {' or '.join(SCOPES)}, a key has "
+            f"{SHORTEST_SECRET} characters or more"
+        )
+    digest = hashlib.sha256(secret.encode()).digest()
+    return Key(f"environment-{digest.hex()[:8]}", ENVIRONMENT, scope, PER_MINUTE, ""), digest
+
+
+def _derived(secret: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(secret.encode(), salt=salt, **SCRYPT)

@@ -1,0 +1,123 @@
+"""API keys: who is let in, for what, and how often; what the file gives away."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from demand.errors import SettingsError
+from serving import keys as module
+from serving.door import Door
+from serving.keys import Key, KeyFile, Keys
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> KeyFile:
+    return KeyFile(tmp_path / "home" / "keys.sqlite")
+
+
+def status(door: Door, authorization: str) -> int:
+    """200 where the door lets it through."""
+    refused = door.refused("/v1/predict", authorization)
+    return refused.status if refused else 200
+
+
+def test_a_key_is_found_by_its_text_alone_until_it_is_revoked(file: KeyFile) -> None:
+    key, text = file.create("shop", per_minute=7)
+    other, _ = file.create("crm", scope="admin")
+
+    assert file.find(text) == key
+    assert [each.name for each in file.all()] == ["shop", "crm"]
+    for wrong in (text[:-1], text + "a", text.replace(key.id, other.id), f"dc_{key.id}_", "dc_", "", "Ünïcode_\0_x"):
+        assert file.find(wrong) is None
+
+    assert file.revoke(key.id).name == "shop"
+    assert file.find(text) is None
+    assert [each.revoked for each in file.all()] == [True, False]
+    with pytest.raises(SettingsError, match="keys list"):
+        file.revoke(key.id)
+
+
+def test_the_file_is_its_owners_alone_and_holds_no_secret(file: KeyFile) -> None:
+    _, text = file.create("shop")
+
+    assert file.path.stat().st_mode & 0o777 == 0o600
+    assert text.split("_", 2)[-1].encode() not in file.path.read_bytes()
+    (row,) = sqlite3.connect(file.path).execute("select salt, derived from keys")
+    assert [len(each) for each in row] == [16, 64]
+
+
+@pytest.mark.parametrize(
+    ("name", "scope", "word"), [("shop", "everything", "predict or admin"), (" ", "predict", "name")]
+)
+def test_a_key_of_no_scope_or_name_is_refused_and_nothing_is_made(
+    file: KeyFile, name: str, scope: str, word: str
+) -> None:
+    with pytest.raises(SettingsError, match=word):
+        file.create(name, scope)
+
+    assert not file.path.exists()
+    assert file.all() == []
+
+
+def test_keys_are_asked_for_from_the_first_on_and_never_again_not(
+    file: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REMEMBERED_SECONDS", 0.0)
+    keys = Keys(file)
+    assert not keys.wanted
+
+    key, _ = file.create("shop")
+    assert keys.wanted
+    file.revoke(key.id)
+    assert Keys(file).wanted
+
+
+def test_what_was_good_stays_so_for_seconds_and_no_longer(file: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, text = file.create("shop")
+    keys = Keys(file)
+    assert keys.find(text) == key
+
+    file.revoke(key.id)
+    assert keys.find(text) == key
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1e12)
+    assert keys.find(text) is None
+
+
+def test_the_environment_gives_keys_too(file: KeyFile) -> None:
+    keys = Keys(file, "predict=0123456789abcdef, admin=fedcba9876543210")
+
+    assert keys.wanted
+    found = [keys.find(text) for text in ("0123456789abcdef", "fedcba9876543210", "0123456789abcdeg")]
+    assert [each and each.scope for each in found] == ["predict", "admin", None]
+    assert "0123456789abcdef" not in repr(vars(keys))
+
+
+@pytest.mark.parametrize("given", ["0123456789abcdef", "predict=short", "all=0123456789abcdef"])
+def test_an_environment_of_anything_else_is_refused_without_repeating_it(file: KeyFile, given: str) -> None:
+    with pytest.raises(SettingsError, match="SCOPE=KEY") as refused:
+        Keys(file, given)
+
+    assert "0123456789abcdef" not in str(refused.value)
+
+
+def test_the_door_tells_strangers_from_guests_and_counts_each_guest(file: KeyFile) -> None:
+    assert status(Door(Keys(file)), "") == 200
+
+    _, few = file.create("few", per_minute=2)
+    _, many = file.create("many")
+    door = Door(Keys(file))
+    assert [status(door, each) for each in ("", few, f"Basic {few}", "Bearer", "Bearer dc_0000_x")] == [401] * 5
+    assert [status(door, f"Bearer {few}") for _ in range(3)] == [200, 200, 429]
+    refused = door.refused("/v1/items", f"bearer  {few}")
+    assert refused is not None
+    assert 1 <= refused.retry_seconds <= 60
+    assert status(door, f"Bearer {many}") == 200
+    assert door.refused("/healthz", "") is None
+
+
+def test_admin_includes_predict_and_not_the_other_way_round() -> None:
+    admin, predict = (Key("1", "n", scope, 1, "") for scope in ("admin", "predict"))
+
+    assert (admin.may("admin"), admin.may("predict"), predict.may("predict")) == (True, True, True)
+    assert not predict.may("admin")
