@@ -207,8 +207,8 @@ def servers(
             ),
             Server(
                 VLLM,
-                [str(PEER / "vllm"), "serve", str(export), "--port", str(port), "--max-logprobs", str(TOP),
-                 "--skip-tokenizer-init", "--dtype", "float32"],
+                [str(PEER / "python"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(export), "--port",
+                 str(port), "--max-logprobs", str(TOP), "--dtype", "float32"],
                 f"{url}/health",
                 f"{url}/v1/completions",
                 [json.dumps({**asked, "prompt": each}).encode() for each in tokens],
