@@ -1,0 +1,48 @@
+"""The load of the serving benchmark: what counts as an answer, and when."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from aiohttp import web
+
+from benchmarks import serving
+from benchmarks.serving import Load, Server, load
+
+BODIES = [b"good", b"good", b"bad"]
+
+
+async def answer(request: web.Request) -> web.Response:
+    body = await request.read()
+    await asyncio.sleep(0.01)
+    return web.Response(status=200 if body == b"good" else 503)
+
+
+async def loaded(concurrency: int) -> Load:
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        return await load(Server("", [], "", f"http://127.0.0.1:{port}/", BODIES, {}), concurrency, 0.5)
+    finally:
+        await runner.cleanup()
+
+
+def test_answers_are_timed_and_what_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "WARM_SECONDS", 0.1)
+
+    alone, together = (asyncio.run(loaded(concurrency)) for concurrency in (1, 4))
+
+    for found in (alone, together):
+        assert found.latencies.min() >= 0.01
+        assert found.errors / (len(found.latencies) + found.errors) == pytest.approx(1 / 3, abs=0.1)
+    assert together.rate > 1.5 * alone.rate
+
+
+def test_a_table_row_has_percentiles_in_milliseconds() -> None:
+    assert Load(np.arange(101) / 1e3, 2, 10.0).cells() == ["10.1", "50", "95", "99", "2"]
+    assert Load(np.array([]), 5, 10.0).cells()[0] == "0.0"
