@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import httpx
 from ray import serve
 
 from demand.errors import SettingsError
@@ -13,6 +14,7 @@ from serving.keys import Keys
 from serving.replica import ONGOING, ModelReplica
 
 NAME = "demandcast"
+ANSWER_SECONDS = 10.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -48,7 +50,8 @@ def running(served: Served) -> Iterator[str]:
     At the end requests that are being answered are finished first. Ray Serve itself goes on: it may serve others.
 
     Raises:
-        SettingsError: the port is taken, the replica counts are no range, or anybody could ask.
+        SettingsError: the port is taken or Ray Serve has another one, the replica counts are no range, or anybody could
+            ask.
     """
     if not 1 <= served.min_replicas <= served.max_replicas:
         raise SettingsError(
@@ -70,9 +73,21 @@ def running(served: Served) -> Iterator[str]:
     serve.start(http_options={"host": served.host, "port": served.port})
     try:
         serve.run(Ingress.bind(replicas.bind(), served.keys), name=NAME, route_prefix="/")  # type: ignore[attr-defined]
+        _check_answers(served)
         yield served.url
     finally:
         serve.delete(NAME)
+
+
+def _check_answers(served: Served) -> None:
+    """Ray Serve takes a port when it starts, and keeps it for whatever it serves later."""
+    try:
+        httpx.get(f"{served.url}/healthz", timeout=ANSWER_SECONDS)
+    except httpx.HTTPError:
+        raise SettingsError(
+            f"nothing answers at {served.url}: Ray Serve runs in this Ray cluster already, on another port or address; "
+            "end it first (serve shutdown), or serve from another cluster"
+        ) from None
 
 
 def check_port(host: str, port: int) -> None:

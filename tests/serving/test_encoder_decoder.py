@@ -7,6 +7,7 @@ import pytest
 from ray import serve
 
 from demand.dataset import Dataset
+from demand.errors import SettingsError
 from demand.moments import moment
 from demand.protocols import Cutoff
 from demand.questions import Question
@@ -25,7 +26,9 @@ TINY = {"model.layers": 1, "model.hidden": 32, "model.ffn": 64, "training.epochs
 TINY |= {"training.microbatch_tokens": 2_048}
 
 
-def test_an_encoder_and_decoder_is_trained_and_served(shop: Dataset, tmp_path: Path) -> None:
+def test_an_encoder_and_decoder_is_trained_and_served_at_the_one_port_that_ray_serve_has(
+    shop: Dataset, tmp_path: Path
+) -> None:
     plan = Plan(data=shop.folder, settings=load_settings("t5-nano").with_values(TINY), protocol=Cutoff(cutoff=AS_OF))
     checkpoint, metrics = best(fit(prepare(plan), "t5", tmp_path))
     card = finish(plan, "t5", checkpoint, metrics, tmp_path / "model")
@@ -36,6 +39,9 @@ def test_an_encoder_and_decoder_is_trained_and_served(shop: Dataset, tmp_path: P
         asked = {"customer": record, "as_of": f"{CUTOFF}T00:00:00Z", "top_k": 6}
         answer = httpx.post(f"{url}/v1/predict", json=asked, timeout=30).json()
 
+    elsewhere = Served(str(tmp_path / "model"), "demand", 1, port=free_port())
+    with pytest.raises(SettingsError, match="Ray Serve runs in this Ray cluster already"), running(elsewhere):
+        pass
     serve.shutdown()  # another test's endpoint listens on another port
 
     assert card["validation"]["ndcg@10"] > 0.4
