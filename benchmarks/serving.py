@@ -1,7 +1,7 @@
 """Answers over HTTP: demandcast against its own forward passes, and against what a team would otherwise put up.
 
     make peers
-    .venv/bin/python benchmarks/serving.py --data DIR --model demand@champion
+    .venv/bin/python -m benchmarks.serving --data DIR --model demand@champion
 
 Every server gets the histories of the same 200 customers, in turn, and gives the 20 likeliest demands with their
 probabilities. Clients ask again as soon as they are answered (a closed loop). Peers get a history as the tokens of its
