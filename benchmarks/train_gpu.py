@@ -105,6 +105,8 @@ def tokens_of_a_step(shape: Shape, step: int) -> np.ndarray:
 
 def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
     """Tokens per second of modeling.megatron.finetuning."""
+    import torch.distributed as dist
+
     from demand.habits import OF_ITEMS
     from demand.moments import DAY
     from demand.packing import pack
@@ -141,6 +143,7 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
 
     data = [packs(step) for step in range(shape.warmup + shape.steps)]
     figures = measured(shape, lambda step: tuning.step(data[step], range(shape.microbatches)))
+    dist.destroy_process_group()  # its threads would end the process for their part if they met its end
     hidden = settings.hidden
     habits = (
         settings.habit_width * (len(OF_ITEMS) + len(OF_SALES) + settings.habit_width) * min(shape.tokens, ITEMS) / 2

@@ -184,9 +184,10 @@ def fit(
 
 
 def _mendable(error: ray.train.TrainingFailedError) -> str | None:
-    """The first failure of a worker that is the machine's or the user's to mend, such as a full disk."""
-    failures = dict(getattr(error, "worker_failures", {})).values()
-    causes = (each for failure in failures for each in (failure, failure.__cause__))
+    """The first failure that is the machine's or the user's to mend, such as a full disk, whoever met it: a worker that
+    writes a snapshot, or Ray Train's controller, which keeps a list of them beside."""
+    failures = [*dict(getattr(error, "worker_failures", {})).values(), getattr(error, "controller_failure", None)]
+    causes = (each for failure in failures for each in (failure, getattr(failure, "__cause__", None)))
     return next((str(each) for each in causes if isinstance(each, OSError | DemandError)), None)
 
 
