@@ -1,5 +1,7 @@
 """What every request passes first: the door, and a bound on its body."""
 
+import asyncio
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,7 +30,10 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        problem = self.door.refused(scope["path"], Headers(scope=scope).get("authorization", "")) if self.door else None
+        problem = None
+        if self.door:
+            authorization = Headers(scope=scope).get("authorization", "")
+            problem = await asyncio.to_thread(self.door.refused, scope["path"], authorization)
         body = None if problem else await _read_body(scope, receive)
         if body is None:
             problem = problem or Problem(413, f"the body is larger than {LARGEST_BODY} bytes")

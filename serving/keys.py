@@ -1,4 +1,4 @@
-"""API keys: who may ask what, and how often.
+"""API keys: who may ask, and how often.
 
 A key is `dc_ID_SECRET`. The file holds what scrypt (Percival, 2009; RFC 7914) makes of each secret, never a secret.
 """
@@ -17,10 +17,8 @@ from pathlib import Path
 
 from demand.errors import SettingsError
 
-SCOPES = ("predict", "admin")
-"""What a key may be for; admin includes predict."""
 ENVIRONMENT = "DEMANDCAST_API_KEYS"
-"""Keys beside those of the file: SCOPE=KEY, with commas between."""
+"""Keys beside those of the file, with commas between."""
 REMEMBERED_SECONDS = 5.0
 """A key that was good is not derived again, and one revoked may be good, for so long."""
 MOST_REMEMBERED = 10_000
@@ -41,14 +39,9 @@ class Key:
 
     id: str
     name: str
-    scope: str
     per_minute: int
     created: str
     revoked: bool = False
-
-    def may(self, scope: str) -> bool:
-        """Whether it is for this."""
-        return self.scope in (scope, "admin")
 
 
 class KeyFile:
@@ -57,27 +50,25 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def create(self, name: str, scope: str = "predict", per_minute: int = PER_MINUTE) -> tuple[Key, str]:
+    def create(self, name: str, per_minute: int = PER_MINUTE) -> tuple[Key, str]:
         """A new key, and the text of it, which nothing can tell again.
 
         Raises:
-            SettingsError: no such scope, or a name of nothing.
+            SettingsError: a name of nothing.
         """
-        if scope not in SCOPES:
-            raise SettingsError(f"no scope '{scope}': choose {' or '.join(SCOPES)}")
         if not name.strip():
             raise SettingsError("a key needs a name, by which it can be told from others")
-        key = Key(secrets.token_hex(4), name, scope, per_minute, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        key = Key(secrets.token_hex(4), name, per_minute, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         with self._open() as database:
             database.execute(
-                "create table if not exists keys (id text primary key, name text, scope text, per_minute integer, "
-                "created text, revoked integer, salt blob, derived blob)"
+                "create table if not exists keys (id text primary key, name text, per_minute integer, created text, "
+                "revoked integer, salt blob, derived blob)"
             )
-            row = (key.id, name, scope, per_minute, key.created, False, salt, _derived(secret, salt))
-            database.execute("insert into keys values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row = (key.id, name, per_minute, key.created, False, salt, _derived(secret, salt))
+            database.execute("insert into keys values (?, ?, ?, ?, ?, ?, ?)", row)
         return key, f"dc_{key.id}_{secret}"
 
     def all(self) -> list[Key]:
@@ -85,8 +76,8 @@ class KeyFile:
         if not self.path.exists():
             return []
         with self._open() as database:
-            rows = database.execute("select id, name, scope, per_minute, created, revoked from keys order by created")
-            return [replace(Key(*row[:5]), revoked=bool(row[5])) for row in rows.fetchall()]
+            rows = database.execute("select id, name, per_minute, created, revoked from keys order by created")
+            return [replace(Key(*row[:4]), revoked=bool(row[4])) for row in rows.fetchall()]
 
     def revoke(self, key_id: str) -> Key:
         """Ends a key for good.
@@ -102,19 +93,21 @@ class KeyFile:
         return found
 
     def find(self, text: str) -> Key | None:
-        """The key that this is the text of, if it is in use. It takes as long where there is none."""
+        """The key that this is the text of, if it is in use.
+
+        Only the secret is compared in constant time, and derived at a price: an id is no secret, and a stranger who
+        knows none shall not keep the endpoint busy.
+        """
         prefix, _, rest = text.partition("_")
         key_id, _, secret = rest.partition("_")
-        row = None
-        if prefix == "dc" and self.path.exists():
-            with self._open() as database:
-                row = database.execute(
-                    "select id, name, scope, per_minute, created, salt, derived from keys where id = ? and not revoked",
-                    (key_id,),
-                ).fetchone()
-        salt, expected = row[5:] if row else (bytes(16), bytes(64))
-        if hmac.compare_digest(_derived(secret, salt), expected) and row:
-            return Key(*row[:5])
+        if prefix != "dc" or not self.path.exists():
+            return None
+        with self._open() as database:
+            row = database.execute(
+                "select id, name, per_minute, created, salt, derived from keys where id = ? and not revoked", (key_id,)
+            ).fetchone()
+        if row and hmac.compare_digest(_derived(secret, row[4]), row[5]):
+            return Key(*row[:4])
         return None
 
     @contextmanager
@@ -123,6 +116,8 @@ class KeyFile:
         try:
             with database:
                 yield database
+        except sqlite3.DatabaseError as error:
+            raise SettingsError(f"{self.path} cannot be read as a file of keys: {error}") from None
         finally:
             database.close()
 
@@ -162,15 +157,11 @@ class Keys:
 
 
 def _given(text: str) -> tuple[Key, bytes]:
-    """SCOPE=KEY."""
-    scope, _, secret = text.strip().partition("=")
-    if scope not in SCOPES or len(secret) < SHORTEST_SECRET:
-        raise SettingsError(
-            f"{ENVIRONMENT} must hold SCOPE=KEY, with commas between: a scope is {' or '.join(SCOPES)}, a key has "
-            f"{SHORTEST_SECRET} characters or more"
-        )
+    secret = text.strip()
+    if len(secret) < SHORTEST_SECRET:
+        raise SettingsError(f"{ENVIRONMENT}: a key must have {SHORTEST_SECRET} characters or more")
     digest = hashlib.sha256(secret.encode()).digest()
-    return Key(f"environment-{digest.hex()[:8]}", ENVIRONMENT, scope, PER_MINUTE, ""), digest
+    return Key(f"environment-{digest.hex()[:8]}", ENVIRONMENT, PER_MINUTE, ""), digest
 
 
 def _derived(secret: str, salt: bytes) -> bytes:

@@ -18,12 +18,11 @@ app = typer.Typer(no_args_is_help=True)
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
-    scope: Annotated[str, typer.Option(help="predict, or admin for everything.")] = "predict",
     per_minute: Annotated[int, typer.Option(min=1, help="Requests that it may make.")] = 6_000,
     json: Json = False,
 ) -> None:
     """Make a key. It is shown once; as soon as there is one, every request needs one."""
-    key, text = _file().create(name, scope, per_minute)
+    key, text = _file().create(name, per_minute)
     say(f"{text}\nkeep it: it cannot be shown again. Send it as the header Authorization: Bearer KEY")
     emit({"key": text, **asdict(key)}, json)
 
@@ -32,9 +31,9 @@ def create(
 def list_(json: Json = False) -> None:
     """Every key, without its secret."""
     keys = _file().all()
-    table = Table("id", "name", "scope", "per minute", "created", "")
+    table = Table("id", "name", "per minute", "created", "")
     for key in keys:
-        table.add_row(key.id, key.name, key.scope, f"{key.per_minute:,}", key.created, "revoked" if key.revoked else "")
+        table.add_row(key.id, key.name, f"{key.per_minute:,}", key.created, "revoked" if key.revoked else "")
     console.print(table)
     emit({"keys": [asdict(key) for key in keys]}, json)
 

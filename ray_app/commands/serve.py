@@ -23,7 +23,7 @@ def serve(
 ) -> None:
     """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs.
 
-    Keys (demandcast keys create, or SCOPE=KEY in DEMANDCAST_API_KEYS) are asked for as soon as there are any.
+    Keys (demandcast keys create, or DEMANDCAST_API_KEYS) are asked for as soon as there are any.
     """
     import ray
 

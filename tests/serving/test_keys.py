@@ -1,4 +1,4 @@
-"""API keys: who is let in, for what, and how often; what the file gives away."""
+"""API keys: who is let in, and how often; what the file gives away."""
 
 import sqlite3
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from demand.errors import SettingsError
 from serving import keys as module
 from serving.door import Door
-from serving.keys import Key, KeyFile, Keys
+from serving.keys import KeyFile, Keys
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def status(door: Door, authorization: str) -> int:
 
 def test_a_key_is_found_by_its_text_alone_until_it_is_revoked(file: KeyFile) -> None:
     key, text = file.create("shop", per_minute=7)
-    other, _ = file.create("crm", scope="admin")
+    other, _ = file.create("crm")
 
     assert file.find(text) == key
     assert [each.name for each in file.all()] == ["shop", "crm"]
@@ -47,17 +47,32 @@ def test_the_file_is_its_owners_alone_and_holds_no_secret(file: KeyFile) -> None
     assert [len(each) for each in row] == [16, 64]
 
 
-@pytest.mark.parametrize(
-    ("name", "scope", "word"), [("shop", "everything", "predict or admin"), (" ", "predict", "name")]
-)
-def test_a_key_of_no_scope_or_name_is_refused_and_nothing_is_made(
-    file: KeyFile, name: str, scope: str, word: str
-) -> None:
-    with pytest.raises(SettingsError, match=word):
-        file.create(name, scope)
+def test_a_key_without_a_name_is_refused_and_nothing_is_made(file: KeyFile) -> None:
+    with pytest.raises(SettingsError, match="name"):
+        file.create(" ")
 
     assert not file.path.exists()
     assert file.all() == []
+
+
+def test_a_file_of_something_else_is_named_and_left_as_it_is(file: KeyFile) -> None:
+    file.path.parent.mkdir()
+    file.path.write_text("my diary " * 100)
+
+    for use in (file.all, lambda: file.create("shop"), lambda: file.find("dc_0_0")):
+        with pytest.raises(SettingsError, match=r"keys\.sqlite cannot be read"):
+            use()
+    assert file.path.read_text().startswith("my diary")
+
+
+def test_who_knows_no_key_costs_nothing_to_refuse(file: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.create("shop")
+
+    def derived(*_: object, **__: object) -> bytes:
+        raise AssertionError("it was derived")
+
+    monkeypatch.setattr(module.hashlib, "scrypt", derived)
+    assert file.find("dc_00000000_guess") is None
 
 
 def test_keys_are_asked_for_from_the_first_on_and_never_again_not(
@@ -85,20 +100,19 @@ def test_what_was_good_stays_so_for_seconds_and_no_longer(file: KeyFile, monkeyp
 
 
 def test_the_environment_gives_keys_too(file: KeyFile) -> None:
-    keys = Keys(file, "predict=0123456789abcdef, admin=fedcba9876543210")
+    keys = Keys(file, "0123456789abcdef, fedcba9876543210,")
 
     assert keys.wanted
     found = [keys.find(text) for text in ("0123456789abcdef", "fedcba9876543210", "0123456789abcdeg")]
-    assert [each and each.scope for each in found] == ["predict", "admin", None]
+    assert [bool(each) for each in found] == [True, True, False]
     assert "0123456789abcdef" not in repr(vars(keys))
 
 
-@pytest.mark.parametrize("given", ["0123456789abcdef", "predict=short", "all=0123456789abcdef"])
-def test_an_environment_of_anything_else_is_refused_without_repeating_it(file: KeyFile, given: str) -> None:
-    with pytest.raises(SettingsError, match="SCOPE=KEY") as refused:
-        Keys(file, given)
+def test_a_key_of_the_environment_that_could_be_guessed_is_refused_without_repeating_it(file: KeyFile) -> None:
+    with pytest.raises(SettingsError, match="16 characters") as refused:
+        Keys(file, "0123456789abcdef,guess-me")
 
-    assert "0123456789abcdef" not in str(refused.value)
+    assert "guess-me" not in str(refused.value)
 
 
 def test_the_door_tells_strangers_from_guests_and_counts_each_guest(file: KeyFile) -> None:
@@ -113,11 +127,10 @@ def test_the_door_tells_strangers_from_guests_and_counts_each_guest(file: KeyFil
     assert refused is not None
     assert 1 <= refused.retry_seconds <= 60
     assert status(door, f"Bearer {many}") == 200
-    assert door.refused("/healthz", "") is None
-
-
-def test_admin_includes_predict_and_not_the_other_way_round() -> None:
-    admin, predict = (Key("1", "n", scope, 1, "") for scope in ("admin", "predict"))
-
-    assert (admin.may("admin"), admin.may("predict"), predict.may("predict")) == (True, True, True)
-    assert not predict.may("admin")
+    assert [door.refused(path, "") is None for path in ("/healthz", "/openapi.json", "/", "/v1", "//v1/predict")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
