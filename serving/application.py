@@ -11,7 +11,7 @@ from ray import serve
 from demand.errors import SettingsError
 from serving.ingress import Ingress
 from serving.keys import Keys
-from serving.replica import ONGOING, ModelReplica
+from serving.replica import TARGET, ModelReplica
 
 NAME = "demandcast"
 ANSWER_SECONDS = 10.0
@@ -67,7 +67,7 @@ def running(served: Served) -> Iterator[str]:
         autoscaling_config={
             "min_replicas": served.min_replicas,
             "max_replicas": served.max_replicas,
-            "target_ongoing_requests": ONGOING // 4,
+            "target_ongoing_requests": TARGET,
         },
     )
     serve.start(http_options={"host": served.host, "port": served.port})

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 TOKENS = 8_192
 """Of a batch, at most."""
 BATCH_WAIT_SECONDS = 0.004
-ONGOING = 64
-"""Requests that a replica takes at once."""
+ONGOING, QUEUED = 512, 64
+"""Requests that a replica holds at once, and that wait beside for a replica with room; more are refused. Those that
+wait ask again and again, with all that they carry, and many of them leave no time to answer any."""
+TARGET = 16
+"""Requests of a replica, above which there shall be another."""
 
 
 def _tokens(asked: Sequence[tuple["Predictor", Prompt]]) -> int:
@@ -31,8 +34,7 @@ def _tokens(asked: Sequence[tuple["Predictor", Prompt]]) -> int:
 @serve.deployment(
     ray_actor_options={"num_cpus": 1},
     max_ongoing_requests=ONGOING,
-    max_queued_requests=1_000,
-    autoscaling_config={"min_replicas": 1, "max_replicas": 1, "target_ongoing_requests": ONGOING // 4},
+    max_queued_requests=QUEUED,
 )
 class ModelReplica:
     """Answers with the model that user_config names: {"checkpoint", "name", "version"}.

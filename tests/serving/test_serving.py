@@ -1,5 +1,6 @@
 """Ray Serve over real HTTP: right answers to good requests, problem documents to bad ones."""
 
+import asyncio
 import json
 import re
 import socket
@@ -183,6 +184,21 @@ def test_each_request_of_a_batch_has_its_own_answer_or_error(client: httpx.Clien
     assert json.dumps(responses[0]["unknown_items"]) == json.dumps(alone["unknown_items"])
     assert responses[0]["demands"][0]["probability"] == pytest.approx(alone["demands"][0]["probability"], abs=1e-6)
     assert [response.get("error", {}).get("status") for response in responses] == [None, 422, 422, None]
+
+
+def test_a_hundred_and_fifty_clients_at_once_are_all_answered(client: httpx.Client, shop: Dataset) -> None:
+    customers = list(shop.customers(before=AS_OF))
+    bodies = [request(CustomerRecord.of(each).model_dump(mode="json")) for each in customers]
+
+    async def ask_all() -> list[int]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(
+            base_url=client.base_url, headers=client.headers, timeout=60, limits=limits
+        ) as clients:
+            asked = (clients.post("/v1/predict", json=bodies[each % len(bodies)]) for each in range(150))
+            return [answer.status_code for answer in await asyncio.gather(*asked)]
+
+    assert set(asyncio.run(ask_all())) == {200}
 
 
 def test_without_a_good_key_nothing_is_answered_and_too_often_comes_with_when_to_ask_again(
