@@ -9,6 +9,7 @@ Reading one never runs code from it, and every file is compared with the manifes
     catalogue.parquet     items, with sales figures of the training period
     calibration.json      from shares to chances
     card.json             what the model was trained on, and how well it does
+    golden.json           what it answered to made-up customers when it was made
     manifest.json         SHA-256 of each of these
 """
 
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -31,11 +32,14 @@ from demand.errors import CheckpointError
 from demand.formats import PromptFormat
 from demand.vocabulary import Vocabulary
 from modeling.calibration import Calibration
+from modeling.golden import Golden
 from modeling.settings import ModelSettings
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
+GOLDEN = "golden.json"
 Model = TypeVar("Model", bound=BaseModel)
+_GOLDEN = TypeAdapter(tuple[Golden, ...])
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     calibration: Calibration = field(default_factory=Calibration)
     card: dict[str, Any] = field(default_factory=dict)
+    golden: tuple[Golden, ...] = ()
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
@@ -71,6 +76,7 @@ def save_description(checkpoint: Checkpoint, folder: Path) -> None:
     pq.write_table(checkpoint.catalogue.table, folder / "catalogue.parquet")
     (folder / "calibration.json").write_text(checkpoint.calibration.model_dump_json(indent=2))
     (folder / "card.json").write_text(json.dumps(checkpoint.card, indent=2))
+    (folder / GOLDEN).write_bytes(_GOLDEN.dump_json(checkpoint.golden, indent=2))
 
 
 def load_checkpoint(folder: Path | str) -> Checkpoint:
@@ -102,6 +108,7 @@ def load_description(folder: Path) -> Checkpoint:
             weights={},
             calibration=_read(folder / "calibration.json", Calibration),
             card=json.loads((folder / "card.json").read_text()),
+            golden=_GOLDEN.validate_json((folder / GOLDEN).read_bytes()) if (folder / GOLDEN).is_file() else (),
         )
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: {error}") from None

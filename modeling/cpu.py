@@ -5,6 +5,7 @@ random generator, and the distributed optimizer's check of tensor types. Here th
 imported only where no GPU is found; `without_redirection` keeps it out of a model's forward pass.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -33,11 +34,15 @@ class _CudaOnCpu(TorchFunctionMode):
 
 
 _installed = False
+_redirected = threading.local()
 
 
 def redirect_cuda_to_cpu() -> None:
-    """Sends everything that asks for CUDA to the CPU, for the rest of this process. Does it once."""
+    """Sends everything that asks for CUDA to the CPU, for the rest of this thread. Does it once."""
     global _installed
+    if not hasattr(_redirected, "mode"):
+        _redirected.mode = _CudaOnCpu()
+        _redirected.mode.__enter__()
     if _installed:
         return
     from modeling.megatron import tensor_parallel
@@ -50,7 +55,6 @@ def redirect_cuda_to_cpu() -> None:
     torch.cuda.get_rng_state = lambda *_, **__: torch.get_rng_state()
     random._get_cuda_rng_state = lambda *_, **__: torch.get_rng_state()
     random._set_cuda_rng_state = lambda state, *_, **__: torch.set_rng_state(state)
-    _CudaOnCpu().__enter__()  # type: ignore[no-untyped-call]
     _installed = True
 
 

@@ -139,6 +139,16 @@ class Registry:
         """
         return self.promote(f"{name}@{PREVIOUS}")
 
+    def drop(self, name: str) -> ModelVersion:
+        """Takes the challenger's alias away, and returns who had it.
+
+        Raises:
+            ModelNotFoundError: there is no challenger.
+        """
+        challenger = self.resolve(f"{name}@{CHALLENGER}")
+        self._client.delete_registered_model_alias(name, CHALLENGER)
+        return challenger
+
     def _version(self, found: Any) -> ModelVersion:
         model = self._client.get_registered_model(found.name)
         aliases = tuple(sorted(alias for alias, version in model.aliases.items() if str(version) == str(found.version)))

@@ -23,6 +23,7 @@ from ray_app.home import Home, fresh_name
 from ray_app.output import console, say
 from ray_app.scoreboard import methods_table
 from serving.application import Served, check_port, running
+from serving.models import ModelReference, Models
 from serving.schemas import CustomerRecord
 from training.settings import Settings
 from tuning.live import ranking_table
@@ -133,9 +134,10 @@ class Chain:
     def _serve(self, model: str) -> dict[str, Any]:
         version = Registry(self.home.folder).resolve(model)
         customer, bought = self._customer()
-        served = Served(version.checkpoint, version.name, version.version, port=self.port, max_replicas=2)
+        served = Served(Models(champion=ModelReference.of(version)), port=self.port, max_replicas=2)
         connect()
-        with running(served) as url:
+        with running(served) as endpoint:
+            url = endpoint.url
             record = CustomerRecord.of(customer).model_dump(mode="json")
             answer = ask(url, {"customer": record, "as_of": f"{CUTOFF}T00:00:00Z", "top_k": SHOWN})
         say(f"POST {url}/v1/predict for customer {customer.customer_id}, {len(customer.orders)} orders before {CUTOFF}")

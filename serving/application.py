@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
+import ray
 from ray import serve
 
-from demand.errors import SettingsError
+from demand.errors import CheckpointError, SettingsError
 from serving.ingress import Ingress
 from serving.keys import Keys
+from serving.models import ModelReference, Models, check
 from serving.replica import TARGET, ModelReplica
 
 NAME = "demandcast"
@@ -20,16 +22,14 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Served:
-    """The model to serve, and where.
+    """What to serve, and where.
 
     Attributes:
         keys: those that are let in; without, everybody is.
         open: whether others than this machine may ask without a key.
     """
 
-    checkpoint: str
-    name: str
-    version: int
+    models: Models
     keys: Keys | None = None
     host: str = "127.0.0.1"
     port: int = 8000
@@ -43,9 +43,28 @@ class Served:
         return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104
 
 
+class Endpoint:
+    """A running application."""
+
+    def __init__(self, served: Served) -> None:
+        self.url = served.url
+        self.models = served.models
+        self._served = served
+
+    def change_to(self, models: Models) -> None:
+        """Other models from now on. Replicas load them beside those that answer, and lose no request.
+
+        Raises:
+            CheckpointError: one cannot be served; all is as it was.
+        """
+        _check([each for each in models.all if each not in self.models.all])
+        _deploy(self._served, models)
+        self.models = models
+
+
 @contextmanager
-def running(served: Served) -> Iterator[str]:
-    """Ingress and replicas on the running Ray cluster, while the block lasts; gives the URL once they can answer.
+def running(served: Served) -> Iterator[Endpoint]:
+    """Ingress and replicas on the running Ray cluster, while the block lasts; gives them once they can answer.
 
     At the end requests that are being answered are finished first. Ray Serve itself goes on: it may serve others.
 
@@ -62,21 +81,38 @@ def running(served: Served) -> Iterator[str]:
             f"on {served.host} anybody could ask: make a key (demandcast keys create NAME), or say --without-keys"
         )
     check_port(served.host, served.port)
+    serve.start(http_options={"host": served.host, "port": served.port})
+    try:
+        _deploy(served, served.models)
+        _check_answers(served)
+        yield Endpoint(served)
+    finally:
+        serve.delete(NAME)
+
+
+def _deploy(served: Served, models: Models) -> None:
+    # Ray Serve otherwise takes every deployment for new code, and starts all replicas anew. Only its REST interface can
+    # be told that nothing but the user_config has changed, and that takes all applications of a cluster as its own.
+    same = {"version": "1", "_internal": True}
     replicas = ModelReplica.options(  # type: ignore[attr-defined]
-        user_config={"checkpoint": served.checkpoint, "name": served.name, "version": served.version},
+        **same,
+        user_config=models.model_dump(),
         autoscaling_config={
             "min_replicas": served.min_replicas,
             "max_replicas": served.max_replicas,
             "target_ongoing_requests": TARGET,
         },
     )
-    serve.start(http_options={"host": served.host, "port": served.port})
+    ingress = Ingress.options(**same)  # type: ignore[attr-defined]
+    serve.run(ingress.bind(replicas.bind(), served.keys), name=NAME, route_prefix="/")
+
+
+def _check(references: list[ModelReference]) -> None:
+    """In a process that ends with it, so that this one never holds a model."""
     try:
-        serve.run(Ingress.bind(replicas.bind(), served.keys), name=NAME, route_prefix="/")  # type: ignore[attr-defined]
-        _check_answers(served)
-        yield served.url
-    finally:
-        serve.delete(NAME)
+        ray.get(ray.remote(num_cpus=0, max_calls=1)(check).remote(references))
+    except CheckpointError as error:
+        raise CheckpointError(str(getattr(error, "cause", error))) from None
 
 
 def _check_answers(served: Served) -> None:

@@ -1,5 +1,7 @@
-"""A model replica: one checkpoint in memory, requests answered in batches."""
+"""A model replica: models in memory, requests answered in batches."""
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -7,15 +9,18 @@ import numpy as np
 from pydantic import ValidationError
 from ray import serve
 
-from demand.errors import RecordError
+from demand.errors import DemandError, RecordError
 from demand.moments import iso
 from demand.prompts import Prompt
 from demand.questions import Question
+from serving.models import LoadedModel, LoadedModels, Models
 from serving.problems import Answer, Problem, invalid
-from serving.schemas import DemandRecord, ModelInfo, PredictRequest, PredictResponse
+from serving.schemas import DemandRecord, PredictRequest, PredictResponse
 
 if TYPE_CHECKING:
     from modeling.predictor import Predictor
+
+log = logging.getLogger("ray.serve")
 
 TOKENS = 8_192
 """Of a batch, at most."""
@@ -37,7 +42,7 @@ def _tokens(asked: Sequence[tuple["Predictor", Prompt]]) -> int:
     max_queued_requests=QUEUED,
 )
 class ModelReplica:
-    """Answers with the model that user_config names: {"checkpoint", "name", "version"}.
+    """Answers with the models that user_config names, the JSON of `Models`.
 
     Bodies of requests come as they were sent: reading them here costs the ingress nothing, and a prompt never meets
     the weights of another model.
@@ -47,17 +52,30 @@ class ModelReplica:
         import torch
 
         torch.set_num_threads(1)
+        self._models: LoadedModels  # from the first `reconfigure` on, which comes before every request
+        self._wanted: Models | None = None
 
-    def reconfigure(self, config: dict[str, Any]) -> None:
-        """Loads a checkpoint; called at the start and when another model is to be served."""
-        from modeling.predictor import Predictor  # takes seconds, which the ingress and the command line can do without
+    async def reconfigure(self, config: dict[str, Any]) -> None:
+        """Loads models; called at the start and when others are to be served.
 
-        self.predictor = Predictor.load(config["checkpoint"])
-        self.info = ModelInfo(
-            name=config["name"],
-            version=config["version"],
-            prompt_format=self.predictor.checkpoint.prompt_format.name,
-        )
+        A replica that answers already goes on, loads beside it, and changes over between two requests. What cannot be
+        served is left alone: those that were served go on.
+        """
+        first = self._wanted is None
+        self._wanted = Models.model_validate(config)
+        if first:
+            self._models = LoadedModels.load(self._wanted)
+        else:
+            self._change = asyncio.create_task(self._change_over(self._wanted))
+
+    async def _change_over(self, models: Models) -> None:
+        try:
+            loaded = await asyncio.to_thread(LoadedModels.load, models, self._models)
+        except DemandError as error:
+            log.error("%s not served: %s", ", ".join(map(str, models.all)), error)
+            return
+        if models == self._wanted:  # else there was another change while this one loaded
+            self._models = loaded
 
     async def predict(self, body: bytes) -> Answer:
         """A PredictRequest in, a PredictResponse or a problem document out."""
@@ -68,10 +86,10 @@ class ModelReplica:
             return invalid(error.errors(include_url=False, include_input=False)).answer
         except RecordError as error:
             return Problem(422, str(error), [{"field": error.field, "reason": error.reason}]).answer
-        predictor, info = self.predictor, self.info
-        prompt = predictor.renderer.prompt(question.customer, question.as_of, question.horizon_days)
-        rates: np.ndarray = await self._rates((predictor, prompt))
-        return Answer(200, _response(predictor, info, request, question, rates).model_dump_json().encode())
+        model = self._models.of(request.customer.customer_id)
+        prompt = model.predictor.renderer.prompt(question.customer, question.as_of, question.horizon_days)
+        rates: np.ndarray = await self._rates((model.predictor, prompt))
+        return Answer(200, _response(model, request, question, rates).model_dump_json().encode())
 
     @serve.batch(max_batch_size=TOKENS, batch_wait_timeout_s=BATCH_WAIT_SECONDS, batch_size_fn=_tokens)
     async def _rates(self, asked: list[tuple["Predictor", Prompt]]) -> list[np.ndarray]:
@@ -85,21 +103,20 @@ class ModelReplica:
         return rates
 
     def model(self) -> dict[str, Any]:
-        """Name, version and card of the served model."""
-        return {**self.info.model_dump(), "card": self.predictor.checkpoint.card}
+        """Name, version and card of the champion."""
+        champion = self._models.champion
+        return {**champion.info.model_dump(), "card": champion.predictor.checkpoint.card}
 
     def items(self) -> list[dict[str, Any]]:
-        """The catalogue."""
-        return self.predictor.catalogue.rows()
+        """The champion's catalogue."""
+        return self._models.champion.predictor.catalogue.rows()
 
 
-def _response(
-    predictor: "Predictor", info: ModelInfo, request: PredictRequest, question: Question, rates: np.ndarray
-) -> PredictResponse:
-    catalogue = predictor.catalogue
-    (demands,) = predictor.demands(rates[None], [question], request.top_k)
+def _response(model: LoadedModel, request: PredictRequest, question: Question, rates: np.ndarray) -> PredictResponse:
+    catalogue = model.predictor.catalogue
+    (demands,) = model.predictor.demands(rates[None], [question], request.top_k)
     return PredictResponse(
-        model=info,
+        model=model.info,
         as_of=iso(question.as_of),
         horizon_days=request.horizon_days,
         demands=[

@@ -6,6 +6,7 @@ from typing import Any
 
 from demand.protocols import TEST, VALIDATION
 from modeling.checkpoint import save_checkpoint
+from modeling.golden import golden_requests
 from modeling.predictor import Predictor
 from modeling.snapshot import checkpoint_of
 from training.calibration import calibrate
@@ -38,6 +39,6 @@ def finish(
         "settings": plan.settings.model_dump(mode="json"),
         "validation": metrics,
     }
-    kept = checkpoint_of(refit) if refit else trained
-    save_checkpoint(replace(kept, calibration=calibration, card=card), out)
+    kept = replace(checkpoint_of(refit) if refit else trained, calibration=calibration, card=card)
+    save_checkpoint(replace(kept, golden=golden_requests(Predictor(kept))), out)
     return card

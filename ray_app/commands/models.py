@@ -1,4 +1,4 @@
-"""demandcast models: list, show, promote, roll back, import and export."""
+"""demandcast models: list, show, promote, roll back, drop, import and export."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -50,15 +50,19 @@ def promote(
     alias: Annotated[str, typer.Option(help="champion or challenger.")] = "champion",
     json: Json = False,
 ) -> None:
-    """Make a model the champion (or challenger). A damaged checkpoint is refused."""
+    """Make a model the champion (or challenger); 'serve' changes over to it within seconds.
+
+    One that is damaged, or answers otherwise than when it was made, is refused.
+    """
     from demand.errors import SettingsError
-    from modeling.checkpoint import load_checkpoint
+    from modeling.golden import check_golden_requests
+    from modeling.predictor import Predictor
     from modeling.registry import CHALLENGER, CHAMPION
 
     if alias not in (CHAMPION, CHALLENGER):
         raise SettingsError(f"no alias '{alias}': choose {CHAMPION} or {CHALLENGER}")
     registry = _registry()
-    load_checkpoint(registry.resolve(model).checkpoint)
+    check_golden_requests(Predictor.load(registry.resolve(model).checkpoint))
     version = registry.promote(model, alias)
     say(f"{version} is now {alias}")
     emit({"model": str(version), "alias": alias}, json)
@@ -70,6 +74,14 @@ def rollback(name: Annotated[str, typer.Argument(help="The model's name.")] = "d
     version = _registry().rollback(name.partition("@")[0])
     say(f"{version} is champion again")
     emit({"model": str(version), "alias": "champion"}, json)
+
+
+@app.command()
+def drop(name: Annotated[str, typer.Argument(help="The model's name.")] = "demand", json: Json = False) -> None:
+    """Take the challenger's alias away: the champion answers its customers again."""
+    version = _registry().drop(name.partition("@")[0])
+    say(f"{version} is no longer challenger")
+    emit({"model": str(version), "alias": None}, json)
 
 
 @app.command("import")

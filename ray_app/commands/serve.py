@@ -1,13 +1,21 @@
-"""demandcast serve."""
+"""demandcast serve: the registry's champion over HTTP, whichever it is."""
 
 import os
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demand.errors import CheckpointError, ModelNotFoundError
 from ray_app.commands.options import Json, Model
 from ray_app.output import emit, say
+
+if TYPE_CHECKING:
+    from modeling.registry import Registry
+    from serving.application import Endpoint
+    from serving.models import Models
+
+WATCH_SECONDS = 2.0
 
 
 def serve(
@@ -16,12 +24,17 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     min_replicas: Annotated[int, typer.Option(min=1, help="Replicas that always run.")] = 1,
     max_replicas: Annotated[int | None, typer.Option(min=1, help="Most replicas; by default one a processor.")] = None,
+    challenger_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the customers whom NAME@challenger answers, if there is one.")
+    ] = 0.0,
     without_keys: Annotated[
         bool, typer.Option("--without-keys", help="Let others than this machine ask without a key.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs.
+
+    Where the alias moves (models promote, rollback, drop), the replicas change over without losing a request.
 
     Keys (demandcast keys create, or DEMANDCAST_API_KEYS) are asked for as soon as there are any.
     """
@@ -36,18 +49,68 @@ def serve(
 
     home = Home.here()
     keys = Keys(KeyFile(home.keys), os.environ.get(ENVIRONMENT, ""))
-    version = Registry(home.folder).resolve(model)
-    load_checkpoint(version.checkpoint)  # a damaged one is refused before anything starts
+    registry = Registry(home.folder)
+    models = chosen(registry, model, challenger_share)
+    for each in models.all:
+        load_checkpoint(each.checkpoint)  # a damaged one is refused before anything starts
     connect()
     most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
-    served = Served(
-        version.checkpoint, version.name, version.version, keys, host, port, min_replicas, most, without_keys
-    )
-    with running(served) as url:
-        say(f"serving {version} at {url} (documentation: {url}/docs; Ctrl-C stops)")
-        emit({"model": str(version), "url": url}, json)
+    served = Served(models, keys, host, port, min_replicas, most, without_keys)
+    with running(served) as endpoint:
+        say(f"serving {_names(models)} at {endpoint.url} (documentation: {endpoint.url}/docs; Ctrl-C stops)")
+        emit({"model": str(models.champion), "url": endpoint.url}, json)
         try:
-            while True:
-                time.sleep(3600)
+            _follow(endpoint, registry, model, challenger_share)
         except KeyboardInterrupt:
             say("stopping")
+
+
+def chosen(registry: "Registry", model: str, challenger_share: float) -> "Models":
+    """What the registry names now.
+
+    Raises:
+        ModelNotFoundError: there is no such model.
+    """
+    from modeling.registry import CHALLENGER
+    from serving.models import ModelReference, Models
+
+    champion = registry.resolve(model)
+    challenger = None
+    if challenger_share:
+        try:
+            challenger = registry.resolve(f"{champion.name}@{CHALLENGER}")
+        except ModelNotFoundError:
+            challenger = None
+    if challenger is None or challenger.version == champion.version:
+        return Models(champion=ModelReference.of(champion))
+    return Models(
+        champion=ModelReference.of(champion), challenger=ModelReference.of(challenger), share=challenger_share
+    )
+
+
+def _follow(endpoint: "Endpoint", registry: "Registry", model: str, challenger_share: float) -> None:
+    """Changes over whenever the registry names other models. What cannot be served is tried once."""
+    refused, said = None, ""
+    while True:
+        time.sleep(WATCH_SECONDS)
+        try:
+            models = chosen(registry, model, challenger_share)
+            if models == endpoint.models:
+                refused = None
+            if models in (endpoint.models, refused):
+                continue
+            endpoint.change_to(models)
+            news = f"serving {_names(models)}"
+        except CheckpointError as error:
+            refused, news = models, f"still serving {_names(endpoint.models)}: {error}"
+        except Exception as error:  # a registry that is out of reach ends nothing that is served
+            news = f"still serving {_names(endpoint.models)}: {type(error).__name__}: {error}"
+        if news != said:
+            say(news)
+            said = news
+
+
+def _names(models: "Models") -> str:
+    if models.challenger:
+        return f"{models.champion}, and {models.challenger} for {models.share:.0%} of the customers"
+    return str(models.champion)

@@ -16,7 +16,7 @@ from ray_app.presets import load_settings
 from serving.application import Served, running
 from serving.schemas import CustomerRecord
 from tests.conftest import CUTOFF
-from tests.serving.test_serving import free_port
+from tests.serving.conftest import champion, free_port
 from training.completion import finish
 from training.run import Plan, best, fit, prepare
 
@@ -35,11 +35,11 @@ def test_an_encoder_and_decoder_is_trained_and_served_at_the_one_port_that_ray_s
     customer = next(iter(shop.customers(before=AS_OF)))
     record = CustomerRecord.of(customer).model_dump(mode="json")
 
-    with running(Served(str(tmp_path / "model"), "demand", 1, port=free_port())) as url:
+    with running(Served(champion(tmp_path / "model"), port=free_port())) as endpoint:
         asked = {"customer": record, "as_of": f"{CUTOFF}T00:00:00Z", "top_k": 6}
-        answer = httpx.post(f"{url}/v1/predict", json=asked, timeout=30).json()
+        answer = httpx.post(f"{endpoint.url}/v1/predict", json=asked, timeout=30).json()
 
-    elsewhere = Served(str(tmp_path / "model"), "demand", 1, port=free_port())
+    elsewhere = Served(champion(tmp_path / "model"), port=free_port())
     with pytest.raises(SettingsError, match="Ray Serve runs in this Ray cluster already"), running(elsewhere):
         pass
     serve.shutdown()  # another test's endpoint listens on another port

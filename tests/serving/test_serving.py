@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,70 +13,15 @@ from demand.catalogue import Catalogue
 from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.errors import SettingsError
-from demand.formats import prompt_format
-from demand.moments import iso, moment
+from demand.moments import iso
 from demand.questions import Question
-from demand.vocabulary import Vocabulary
-from modeling.calibration import Calibration, Curve
-from modeling.checkpoint import Checkpoint, save_checkpoint
-from modeling.megatron.model import DemandModel, initialize_from_catalogue
-from modeling.megatron.shards import whole_weights
-from modeling.parallel import initialize
 from modeling.predictor import Predictor
-from modeling.settings import ModelSettings
 from serving.application import Served, running
 from serving.keys import KeyFile, Keys
 from serving.schemas import CustomerRecord
-from tests.conftest import CUTOFF
+from tests.serving.conftest import AS_OF, champion, order, request
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-AS_OF = moment(CUTOFF)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def model_folder(catalogue: Catalogue, vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    initialize(seed=5)
-    settings = ModelSettings(layers=1, hidden=32, heads=2, ffn=64)
-    model = DemandModel(settings, len(vocabulary), len(catalogue))
-    initialize_from_catalogue(model, vocabulary, catalogue)
-    weights = whole_weights(model)
-    calibration = Calibration(next_order=Curve(slope=0.9, level=0.5), horizon=Curve(slope=0.9, level=0.5, span=0.2))
-    folder = tmp_path_factory.mktemp("serving") / "model"
-    save_checkpoint(
-        Checkpoint(settings, prompt_format("profile"), vocabulary, catalogue, weights, calibration, {"run": "r"}),
-        folder,
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFile:
-    return KeyFile(tmp_path_factory.mktemp("keys") / "keys.sqlite")
-
-
-@pytest.fixture(scope="module")
-def client(model_folder: Path, keys: KeyFile) -> Iterator[httpx.Client]:
-    _, key = keys.create("tests")
-    with (
-        running(Served(str(model_folder), "demand", 3, Keys(keys), port=free_port())) as url,
-        httpx.Client(base_url=url, timeout=30, headers={"Authorization": f"Bearer {key}"}) as client,
-    ):
-        yield client
-
-
-def request(customer: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
-    return {"customer": customer or {}, "as_of": iso(AS_OF), "top_k": 5, **fields}
-
-
-def order(ts: str = "2024-05-01T00:00:00Z", **fields: Any) -> dict[str, Any]:
-    line = {"item_id": "item a0", "quantity": 1, "amount": 2.5, **fields}
-    return {"purchase_history": [{"ts": ts, "items": [line]}]}
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
@@ -221,7 +164,7 @@ def test_without_a_good_key_nothing_is_answered_and_too_often_comes_with_when_to
 
 def test_beyond_this_machine_nobody_is_served_without_keys_unless_told_so(model_folder: Path, tmp_path: Path) -> None:
     for none in (None, Keys(KeyFile(tmp_path / "none.sqlite"))):
-        served = Served(str(model_folder), "demand", 3, none, host="0.0.0.0")  # noqa: S104
+        served = Served(champion(model_folder, 3), none, host="0.0.0.0")  # noqa: S104
         with pytest.raises(SettingsError, match="--without-keys"), running(served):
             pass
 

@@ -1,0 +1,90 @@
+"""One endpoint for all tests of this folder, with a small model that nobody trained."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from demand.catalogue import Catalogue
+from demand.formats import prompt_format
+from demand.moments import iso, moment
+from demand.vocabulary import Vocabulary
+from modeling.calibration import Calibration, Curve
+from modeling.checkpoint import Checkpoint, save_checkpoint
+from modeling.golden import golden_requests
+from modeling.megatron.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.shards import whole_weights
+from modeling.parallel import initialize
+from modeling.predictor import Predictor
+from modeling.settings import ModelSettings
+from serving.application import Endpoint, Served, running
+from serving.keys import KeyFile, Keys
+from serving.models import ModelReference, Models
+from tests.conftest import CUTOFF
+
+AS_OF = moment(CUTOFF)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def reference(folder: Path, version: int = 1) -> ModelReference:
+    return ModelReference(checkpoint=str(folder), name="demand", version=version)
+
+
+def champion(folder: Path, version: int = 1) -> Models:
+    return Models(champion=reference(folder, version))
+
+
+def request(customer: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    return {"customer": customer or {}, "as_of": iso(AS_OF), "top_k": 5, **fields}
+
+
+def order(ts: str = "2024-05-01T00:00:00Z", **fields: Any) -> dict[str, Any]:
+    line = {"item_id": "item a0", "quantity": 1, "amount": 2.5, **fields}
+    return {"purchase_history": [{"ts": ts, "items": [line]}]}
+
+
+def save_model(folder: Path, catalogue: Catalogue, vocabulary: Vocabulary, written: str, level: float) -> Path:
+    """A model whose prompts are of the format `written`, and whose chances `level` raises."""
+    initialize(seed=5)
+    settings = ModelSettings(layers=1, hidden=32, heads=2, ffn=64)
+    model = DemandModel(settings, len(vocabulary), len(catalogue))
+    initialize_from_catalogue(model, vocabulary, catalogue)
+    calibration = Calibration(next_order=Curve(slope=0.9, level=level), horizon=Curve(slope=0.9, level=level, span=0.2))
+    made = Checkpoint(
+        settings, prompt_format(written), vocabulary, catalogue, whole_weights(model), calibration, {"run": "r"}
+    )
+    save_checkpoint(replace(made, golden=golden_requests(Predictor(made))), folder)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def model_folder(catalogue: Catalogue, vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("serving") / "model", catalogue, vocabulary, "profile", 0.5)
+
+
+@pytest.fixture(scope="package")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFile:
+    return KeyFile(tmp_path_factory.mktemp("keys") / "keys.sqlite")
+
+
+@pytest.fixture(scope="package")
+def endpoint(ray_cluster: None, model_folder: Path, keys: KeyFile) -> Iterator[Endpoint]:
+    keys.create("somebody")  # from now on keys are asked for
+    with running(Served(champion(model_folder, 3), Keys(keys), port=free_port())) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="package")
+def client(endpoint: Endpoint, keys: KeyFile) -> Iterator[httpx.Client]:
+    _, key = keys.create("tests", per_minute=1_000_000)
+    with httpx.Client(base_url=endpoint.url, timeout=30, headers={"Authorization": f"Bearer {key}"}) as client:
+        yield client
