@@ -4,15 +4,16 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
-import ray
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from demand.errors import CheckpointError, SettingsError
 from serving.ingress import Ingress
 from serving.keys import Keys
-from serving.models import ModelReference, Models, check
+from serving.models import Models
 from serving.replica import TARGET, ModelReplica
 
 NAME = "demandcast"
@@ -57,7 +58,11 @@ class Endpoint:
         Raises:
             CheckpointError: one cannot be served; all is as it was.
         """
-        _check([each for each in models.all if each not in self.models.all])
+        replicas: DeploymentHandle[Any] = serve.get_deployment_handle(ModelReplica.name, NAME)  # type: ignore[attr-defined]
+        try:
+            replicas.check.remote(models).result()
+        except CheckpointError as error:
+            raise CheckpointError(str(getattr(error, "cause", error))) from None  # without a traceback as text
         _deploy(self._served, models)
         self.models = models
 
@@ -105,14 +110,6 @@ def _deploy(served: Served, models: Models) -> None:
     )
     ingress = Ingress.options(**same)  # type: ignore[attr-defined]
     serve.run(ingress.bind(replicas.bind(), served.keys), name=NAME, route_prefix="/")
-
-
-def _check(references: list[ModelReference]) -> None:
-    """In a process that ends with it, so that this one never holds a model."""
-    try:
-        ray.get(ray.remote(num_cpus=0, max_calls=1)(check).remote(references))
-    except CheckpointError as error:
-        raise CheckpointError(str(getattr(error, "cause", error))) from None
 
 
 def _check_answers(served: Served) -> None:

@@ -1,7 +1,6 @@
 """Which models answer: a champion and, for some of the customers, a challenger."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,12 +103,6 @@ class LoadedModels:
     def of(self, customer_id: str) -> LoadedModel:
         """Who answers a customer."""
         return self.loaded[self.models.of(customer_id)]
-
-
-def check(references: Sequence[ModelReference]) -> None:
-    """Raises CheckpointError where one cannot be served."""
-    for reference in references:
-        LoadedModel.load(reference)
 
 
 def _place(customer_id: str) -> float:

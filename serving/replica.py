@@ -77,6 +77,10 @@ class ModelReplica:
         if models == self._wanted:  # else there was another change while this one loaded
             self._models = loaded
 
+    async def check(self, models: Models) -> None:
+        """Whether models could be served here; raises CheckpointError where one could not."""
+        await asyncio.to_thread(LoadedModels.load, models, self._models)
+
     async def predict(self, body: bytes) -> Answer:
         """A PredictRequest in, a PredictResponse or a problem document out."""
         try:
