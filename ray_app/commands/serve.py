@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,7 +61,9 @@ def serve(
         say(f"serving {_names(models)} at {endpoint.url} (documentation: {endpoint.url}/docs; Ctrl-C stops)")
         emit({"model": str(models.champion), "url": endpoint.url}, json)
         try:
-            _follow(endpoint, registry, model, challenger_share)
+            for news in _news(endpoint, registry, model, challenger_share):
+                say(news)
+                emit({"model": str(endpoint.models.champion), "url": endpoint.url}, json)
         except KeyboardInterrupt:
             say("stopping")
 
@@ -88,8 +91,8 @@ def chosen(registry: "Registry", model: str, challenger_share: float) -> "Models
     )
 
 
-def _follow(endpoint: "Endpoint", registry: "Registry", model: str, challenger_share: float) -> None:
-    """Changes over whenever the registry names other models. What cannot be served is tried once."""
+def _news(endpoint: "Endpoint", registry: "Registry", model: str, challenger_share: float) -> Iterator[str]:
+    """Changes over whenever the registry names other models, and says so. What cannot be served is tried once."""
     refused, said = None, ""
     while True:
         time.sleep(WATCH_SECONDS)
@@ -106,7 +109,7 @@ def _follow(endpoint: "Endpoint", registry: "Registry", model: str, challenger_s
         except Exception as error:  # a registry that is out of reach ends nothing that is served
             news = f"still serving {_names(endpoint.models)}: {type(error).__name__}: {error}"
         if news != said:
-            say(news)
+            yield news
             said = news
 
 

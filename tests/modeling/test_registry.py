@@ -52,6 +52,12 @@ def test_a_challenger_leaves_the_champion_alone(registry: Registry) -> None:
     assert registry.resolve("demand@1").aliases == ("champion",)
     assert registry.resolve("demand@2").aliases == ("challenger",)
 
+    assert str(registry.drop("demand")) == "demand@2"
+
+    assert registry.resolve("demand@2").aliases == ()
+    with pytest.raises(ModelNotFoundError, match="no model 'demand@challenger'"):
+        registry.drop("demand")
+
 
 def test_what_is_not_there_is_named(registry: Registry) -> None:
     for model in ("demand@9", "demand@challenger", "other", "demand@x", ""):

@@ -164,7 +164,7 @@ def test_a_pretrained_model_is_imported_fine_tuned_and_answers(
     assert tuned["metrics"]["ndcg@10"] > 0.4
 
 
-def test_serve_says_when_it_is_ready_predict_asks_it_and_ctrl_c_ends_it(
+def test_serve_says_when_it_is_ready_answers_predict_follows_the_champion_and_ends_with_ctrl_c(
     home: Path, trained: dict, tmp_path: Path
 ) -> None:
     (tmp_path / "customer.json").write_text(
@@ -184,6 +184,13 @@ def test_serve_says_when_it_is_ready_predict_asks_it_and_ctrl_c_ends_it(
         )
         assert len(answer["demands"]) == 20
         assert answer["unknown_items"] == ["nothing"]
+
+        folder = last_json(demandcast("models", "show", trained["model"], "--json", home=home)[0])["checkpoint"]
+        other = last_json(demandcast("models", "import", folder, "--json", home=home)[0])["model"]
+        for change, model in ((("promote", other), other), (("rollback",), trained["model"])):
+            demandcast("models", *change, home=home)
+            assert process.stdout.readline() == f"serving {model}\n"
+            assert json.loads(process.stdout.readline())["model"] == model
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         assert "Traceback" not in err
