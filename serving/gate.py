@@ -9,6 +9,8 @@ from serving.door import Door
 from serving.problems import Problem
 
 LARGEST_BODY = 4 * 1024 * 1024
+BODY_SECONDS = 10.0
+"""In which a body must have come."""
 
 
 class Gate:
@@ -34,7 +36,11 @@ class Gate:
         if self.door:
             authorization = Headers(scope=scope).get("authorization", "")
             problem = await asyncio.to_thread(self.door.refused, scope["path"], authorization)
-        body = None if problem else await _read_body(scope, receive)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = None if problem else await _read_body(scope, receive)
+        except TimeoutError:
+            body, problem = None, Problem(408, f"the body did not come within {BODY_SECONDS:g} seconds")
         if body is None:
             problem = problem or Problem(413, f"the body is larger than {LARGEST_BODY} bytes")
             await problem.answer.response()(scope, receive, send)

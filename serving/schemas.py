@@ -122,9 +122,13 @@ class PredictRequest(Record):
         """The request as the model sees it.
 
         Raises:
-            RecordError: an event is not before `as_of`.
+            RecordError: an event is not before `as_of`, or that is in no year from 1 to 9999 of UTC.
         """
         as_of = moment(self.as_of or datetime.now(UTC))
+        try:
+            iso(as_of)
+        except OverflowError:
+            raise RecordError("as_of", "is beyond the calendar") from None
         for part in ("purchase_history", "browsing_history", "reviews"):
             for place, event in enumerate(getattr(self.customer, part)):
                 if moment(event.ts) >= as_of:
