@@ -63,6 +63,9 @@ $(SERVING)/.installed: benchmarks/serving_peers.txt
 	$(SERVING)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	touch $@
 
+docs/openapi.json: $(STAMP) serving/*.py
+	$(BIN)/python -c 'import json; from serving.ingress import api; print(json.dumps(api.openapi(), indent=2))' > $@
+
 bench: setup $(PEERS)/.installed
 	$(BIN)/python benchmarks/train_throughput.py
 

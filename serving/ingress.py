@@ -4,39 +4,22 @@ import asyncio
 import json
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic.json_schema import models_json_schema
 from ray import serve
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
+from serving.document import Api
 from serving.door import Door
 from serving.gate import Gate
 from serving.keys import Keys
 from serving.problems import Answer, Problem, invalid
-from serving.schemas import BatchRequest, BatchResponse, PredictRequest, PredictResponse
+from serving.schemas import BatchRequest
 
 DEADLINE_SECONDS = 30.0
 READY_SECONDS = 2.0
-COMPONENTS = "#/components/schemas/{model}"
-
-
-class Api(FastAPI):
-    """An application whose document tells of the bodies that replicas read, and FastAPI does not see."""
-
-    def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document."""
-        if not self.openapi_schema:
-            document = super().openapi()
-            _, schemas = models_json_schema([(PredictRequest, "validation")], ref_template=COMPONENTS)
-            document["components"]["schemas"] |= schemas["$defs"]
-            body = {"application/json": {"schema": {"$ref": COMPONENTS.format(model=PredictRequest.__name__)}}}
-            document["paths"]["/v1/predict"]["post"]["requestBody"] = {"required": True, "content": body}
-        return self.openapi_schema or {}
-
-
 api = Api(
     title="demandcast",
     description="What each customer will want next. Errors are problem documents (RFC 9457).",
@@ -74,12 +57,12 @@ class Ingress:
         self.replicas = replicas
         Gate.door = Door(keys) if keys else None
 
-    @api.post("/v1/predict", response_model=PredictResponse)
+    @api.post("/v1/predict")
     async def predict(self, request: Request) -> Response:
         """The likeliest demands of one customer."""
         return (await self._answer(await request.body())).response()
 
-    @api.post("/v1/predict/batch", response_model=BatchResponse)
+    @api.post("/v1/predict/batch")
     async def predict_batch(self, batch: BatchRequest) -> Response:
         """Several customers at once; each has its own answer or its own error."""
         answers = await asyncio.gather(*(self._answer(json.dumps(each).encode()) for each in batch.requests))

@@ -6,8 +6,27 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from fastapi import Response
+from pydantic import BaseModel, Field
 
 RETRY_SECONDS = 1
+MEDIA = "application/problem+json"
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str = Field(description="path of the field, with dots")
+    reason: str
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] = []
 
 
 class Answer(NamedTuple):
@@ -22,7 +41,7 @@ class Answer(NamedTuple):
         headers = {"Retry-After": str(self.retry_seconds)} if self.status in (429, 503) else {}
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Bearer"
-        media = "application/json" if self.status < 400 else "application/problem+json"
+        media = "application/json" if self.status < 400 else MEDIA
         return Response(self.body, self.status, headers, media)
 
 

@@ -1,0 +1,57 @@
+"""The endpoint against its own OpenAPI document, with requests that schemathesis makes up."""
+
+import json
+from pathlib import Path
+
+import httpx
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from serving.ingress import api
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+]
+MADE_UP = settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+schema = schemathesis.openapi.from_dict(api.openapi())
+
+
+def ask(case: schemathesis.Case, client: httpx.Client) -> None:
+    headers = {"Authorization": client.headers["authorization"]}
+    case.call_and_validate(base_url=str(client.base_url), headers=headers, checks=CHECKS)
+
+
+@schema.include(method="POST").parametrize()
+@settings(MADE_UP, max_examples=850)  # of each route; with what schemathesis adds, 2,000 in all
+def test_any_body_is_answered_as_the_document_says(case: schemathesis.Case, client: httpx.Client) -> None:
+    ask(case, client)
+
+
+@schema.exclude(method="POST").parametrize()
+@settings(MADE_UP, max_examples=20)
+def test_what_takes_no_body_is_answered_as_the_document_says(case: schemathesis.Case, client: httpx.Client) -> None:
+    ask(case, client)
+
+
+def test_the_published_document_is_the_endpoints(client: httpx.Client) -> None:
+    published = json.loads(Path("docs/openapi.json").read_text())
+
+    assert published == client.get("/openapi.json").json(), "make docs/openapi.json"
