@@ -1,9 +1,11 @@
 """Starting and stopping the application on Ray Serve."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,6 +30,7 @@ class Served:
     Attributes:
         keys: those that are let in; without, everybody is.
         open: whether others than this machine may ask without a key.
+        certificate, private_key: PEM files; with both, HTTPS is spoken.
     """
 
     models: Models
@@ -37,11 +40,14 @@ class Served:
     min_replicas: int = 1
     max_replicas: int = 1
     open: bool = False
+    certificate: Path | None = None
+    private_key: Path | None = None
 
     @property
     def url(self) -> str:
         """Where the ingress answers."""
-        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104
+        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104
+        return f"http{'s' if self.certificate else ''}://{host}:{self.port}"
 
 
 class Endpoint:
@@ -74,8 +80,8 @@ def running(served: Served) -> Iterator[Endpoint]:
     At the end requests that are being answered are finished first. Ray Serve itself goes on: it may serve others.
 
     Raises:
-        SettingsError: the port is taken or Ray Serve has another one, the replica counts are no range, or anybody could
-            ask.
+        SettingsError: the port is taken or Ray Serve has another one, the replica counts are no range, the certificate
+            cannot be used, or anybody could ask.
     """
     if not 1 <= served.min_replicas <= served.max_replicas:
         raise SettingsError(
@@ -85,8 +91,9 @@ def running(served: Served) -> Iterator[Endpoint]:
         raise SettingsError(
             f"on {served.host} anybody could ask: make a key (demandcast keys create NAME), or say --without-keys"
         )
+    tls = _tls(served)
     check_port(served.host, served.port)
-    serve.start(http_options={"host": served.host, "port": served.port})
+    serve.start(http_options={"host": served.host, "port": served.port, **tls})
     try:
         _deploy(served, served.models)
         _check_answers(served)
@@ -112,10 +119,24 @@ def _deploy(served: Served, models: Models) -> None:
     serve.run(ingress.bind(replicas.bind(), served.keys), name=NAME, route_prefix="/")
 
 
+def _tls(served: Served) -> dict[str, str]:
+    """Ray Serve's options."""
+    if not served.certificate and not served.private_key:
+        return {}
+    if not served.certificate or not served.private_key:
+        raise SettingsError("HTTPS needs both a certificate and its private key")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(served.certificate, served.private_key)
+    except OSError as error:  # an SSLError is one, too
+        raise SettingsError(f"{served.certificate} and {served.private_key} cannot be used: {error}") from None
+    return {"ssl_certfile": str(served.certificate), "ssl_keyfile": str(served.private_key)}
+
+
 def _check_answers(served: Served) -> None:
     """Ray Serve takes a port when it starts, and keeps it for whatever it serves later."""
     try:
-        httpx.get(f"{served.url}/healthz", timeout=ANSWER_SECONDS)
+        # A certificate is for those who come from elsewhere, by its name.
+        httpx.get(f"{served.url}/healthz", timeout=ANSWER_SECONDS, verify=False)  # noqa: S501
     except httpx.HTTPError:
         raise SettingsError(
             f"nothing answers at {served.url}: Ray Serve runs in this Ray cluster already, on another port or address; "

@@ -13,6 +13,14 @@ BODY_SECONDS = 10.0
 """In which a body must have come."""
 
 
+SAFE_HEADERS = {
+    "Cache-Control": "no-store",  # answers are of customers
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
 class Gate:
     """ASGI middleware: refuses whom the door refuses, and bodies over LARGEST_BODY bytes before anything parses them.
 
@@ -32,6 +40,12 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SAFE_HEADERS)
+            await send(message)
+
         problem = None
         if self.door:
             authorization = Headers(scope=scope).get("authorization", "")
@@ -43,7 +57,7 @@ class Gate:
             body, problem = None, Problem(408, f"the body did not come within {BODY_SECONDS:g} seconds")
         if body is None:
             problem = problem or Problem(413, f"the body is larger than {LARGEST_BODY} bytes")
-            await problem.answer.response()(scope, receive, send)
+            await problem.answer.response()(scope, receive, send_safely)
             return
         MutableHeaders(scope=scope)["content-type"] = "application/json"
         unread = [{"type": "http.request", "body": body, "more_body": False}]
@@ -51,7 +65,7 @@ class Gate:
         async def replay() -> Message:
             return unread.pop() if unread else await receive()
 
-        await self.app(scope, replay, send)
+        await self.app(scope, replay, send_safely)
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes | None:

@@ -1,6 +1,7 @@
 """demandcast predict: one customer over HTTP, or every customer of a dataset."""
 
 import json as json_module
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ from ray_app.commands.options import HorizonDays, Json, Model
 from ray_app.output import console, emit, say
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-SECONDS = 60.0
+KEY = "DEMANDCAST_API_KEY"
+"""The environment variable of a key for an endpoint that wants one."""
 
 
 def predict(
@@ -26,7 +28,10 @@ def predict(
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="Items for each customer.")] = 20,
     json: Json = False,
 ) -> None:
-    """Predict for one customer (--customer, asks a running endpoint) or for all (--data, --as-of and --out)."""
+    """Predict for one customer (--customer, asks a running endpoint) or for all (--data, --as-of and --out).
+
+    Where the endpoint wants a key, DEMANDCAST_API_KEY gives it.
+    """
     if customer and not data:
         body = read_request(customer, as_of, horizon_days, top_k)
         answer = ask(url, body)
@@ -58,17 +63,27 @@ def read_request(file: Path, as_of: str | None, horizon_days: int | None, top_k:
 
 
 def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The endpoint's answer to a prediction request."""
+    """The endpoint's answer to a prediction request, with the key that KEY holds."""
     import httpx
+    from pydantic import ValidationError
+
+    from serving.client import Client, PredictError
+    from serving.problems import invalid
+    from serving.schemas import PredictRequest
 
     try:
-        answer = httpx.post(f"{url.rstrip('/')}/v1/predict", json=body, timeout=SECONDS)
-        content: dict[str, Any] = answer.json()
+        asked = PredictRequest.model_validate(body)
+        with Client(url, os.environ.get(KEY), retries=1) as client:
+            answer = client.predict(
+                asked.customer, as_of=asked.as_of, horizon_days=asked.horizon_days, top_k=asked.top_k
+            )
+    except ValidationError as error:
+        raise DataError(str(invalid(error.errors()))) from None
+    except PredictError as error:
+        raise DemandError(f"{url} answered {error}") from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise DemandError(f"no answer from {url} ({error}): start one with 'demandcast serve'") from None
-    if answer.status_code != 200:
-        raise DemandError(f"{url} answered {answer.status_code}: {content.get('detail', content)}")
-    return content
+    return answer.model_dump()
 
 
 def predict_dataset(data: Path, as_of: str, out: Path, model: str, horizon_days: int | None, top_k: int) -> int:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,8 @@ def serve(
     challenger_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the customers whom NAME@challenger answers, if there is one.")
     ] = 0.0,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file: speak HTTPS, with --tls-key.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's private key.")] = None,
     without_keys: Annotated[
         bool, typer.Option("--without-keys", help="Let others than this machine ask without a key.")
     ] = False,
@@ -56,7 +59,7 @@ def serve(
         load_checkpoint(each.checkpoint)  # a damaged one is refused before anything starts
     connect()
     most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
-    served = Served(models, keys, host, port, min_replicas, most, without_keys)
+    served = Served(models, keys, host, port, min_replicas, most, without_keys, tls_certificate, tls_key)
     with running(served) as endpoint:
         say(f"serving {_names(models)} at {endpoint.url} (documentation: {endpoint.url}/docs; Ctrl-C stops)")
         emit({"model": str(models.champion), "url": endpoint.url}, json)

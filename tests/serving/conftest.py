@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from ray import serve
 
 from demand.catalogue import Catalogue
 from demand.formats import prompt_format
@@ -81,6 +82,7 @@ def endpoint(ray_cluster: None, model_folder: Path, keys: KeyFile) -> Iterator[E
     keys.create("somebody")  # from now on keys are asked for
     with running(Served(champion(model_folder, 3), Keys(keys), port=free_port())) as endpoint:
         yield endpoint
+    serve.shutdown()  # other tests serve at other ports
 
 
 @pytest.fixture(scope="package")

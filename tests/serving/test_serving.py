@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import ray
 
 from demand.catalogue import Catalogue
 from demand.customer import Customer
@@ -167,6 +170,40 @@ def test_beyond_this_machine_nobody_is_served_without_keys_unless_told_so(model_
         served = Served(champion(model_folder, 3), none, host="0.0.0.0")  # noqa: S104
         with pytest.raises(SettingsError, match="--without-keys"), running(served):
             pass
+
+
+def test_a_certificate_that_cannot_be_used_is_refused(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.pem").write_text("hello")
+    for certificate, key, why in (
+        (tmp_path / "text.pem", None, "both a certificate"),
+        (tmp_path / "text.pem", tmp_path / "text.pem", "text.pem cannot be used"),
+        (tmp_path / "no.pem", tmp_path / "text.pem", "no.pem .* cannot be used: .*No such file"),
+    ):
+        served = Served(champion(model_folder), certificate=certificate, private_key=key)
+        with pytest.raises(SettingsError, match=why), running(served):
+            pass
+
+
+def test_nothing_of_a_request_is_in_any_log(client: httpx.Client) -> None:
+    marks = [f"mark-{kind}-{os.getpid()}" for kind in ("customer", "item", "text", "wrong", "key")]
+    customer, item, text, wrong, key = marks
+    good = request({**order(item_id=item), "customer_id": customer, "demographic_info": {"age": text}})
+    client.post("/v1/predict", json=good).raise_for_status()
+    problem(client.post("/v1/predict", json=request(order(ts=wrong))), 422)
+    problem(client.post("/v1/predict", content=f'{{"{wrong}'), 400)
+    problem(client.post("/v1/predict", headers={"Authorization": f"Bearer dc_{key}_x"}), 401)
+    time.sleep(1)  # until what is logged is written
+
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    written = [log.read_text(errors="replace") for log in logs.rglob("*") if log.is_file()]
+    assert any("/v1/predict" in each for each in written)
+    assert not [mark for mark in marks for each in written if mark in each]
+
+
+def test_every_answer_tells_browsers_to_keep_nothing_and_guess_nothing(client: httpx.Client) -> None:
+    for answer in (client.get("/healthz"), client.post("/v1/predict", json=request()), client.get("/nothing")):
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_the_other_routes_answer(client: httpx.Client, catalogue: Catalogue) -> None:

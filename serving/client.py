@@ -1,0 +1,166 @@
+"""Clients of the endpoint, one that waits and one for asyncio.
+
+    with Client("http://127.0.0.1:8000", key="dc_…") as client:
+        answer = client.predict({"purchase_history": history}, horizon_days=28)
+        for demand in answer.demands:
+            print(demand.name, demand.probability)
+
+What is too busy (429, 503) or cannot be reached is asked again when it says, for a prediction changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from httpx_retries import Retry, RetryTransport
+
+from serving.problems import ProblemDocument
+from serving.schemas import BatchRequest, CustomerRecord, PredictRequest, PredictResponse
+
+SECONDS = 30.0
+"""That one attempt may take."""
+RETRIES = 5
+LONGEST_WAIT_SECONDS = 60.0
+"""In all, between attempts."""
+
+
+class PredictError(Exception):
+    """The endpoint refused; `problem` says why."""
+
+    def __init__(self, problem: ProblemDocument) -> None:
+        super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
+        self.problem = problem
+
+
+class Client:
+    """Asks an endpoint, and waits for its answers. Use it in a `with` block, or close it."""
+
+    def __init__(self, url: str, key: str | None = None, *, seconds: float = SECONDS, retries: int = RETRIES) -> None:
+        """
+        Args:
+            url: where 'demandcast serve' answers.
+            key: an API key, where the endpoint wants one.
+            seconds: that one attempt may take.
+            retries: attempts after the first.
+        """
+        self._http = httpx.Client(**_settings(url, key, seconds), transport=RetryTransport(retry=_retry(retries)))
+
+    def predict(
+        self,
+        customer: CustomerRecord | Mapping[str, Any],
+        *,
+        as_of: datetime | str | None = None,
+        horizon_days: int | None = None,
+        top_k: int = 20,
+    ) -> PredictResponse:
+        """The likeliest demands of a customer: of the next order, or within `horizon_days`.
+
+        Raises:
+            PredictError: the endpoint refused.
+            httpx.HTTPError: it cannot be reached.
+            pydantic.ValidationError: the record breaks the contract.
+        """
+        return _answer(self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k)))
+
+    def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictResponse | ProblemDocument]:
+        """Each request's answer, or why it has none; as `predict` raises where there is no answer at all."""
+        return _answers(self._http.post("/v1/predict/batch", content=_bodies(requests)))
+
+    def close(self) -> None:
+        """Ends its connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """As Client, for asyncio."""
+
+    def __init__(self, url: str, key: str | None = None, *, seconds: float = SECONDS, retries: int = RETRIES) -> None:
+        """As Client."""
+        self._http = httpx.AsyncClient(**_settings(url, key, seconds), transport=RetryTransport(retry=_retry(retries)))
+
+    async def predict(
+        self,
+        customer: CustomerRecord | Mapping[str, Any],
+        *,
+        as_of: datetime | str | None = None,
+        horizon_days: int | None = None,
+        top_k: int = 20,
+    ) -> PredictResponse:
+        """As Client.predict."""
+        return _answer(await self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k)))
+
+    async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictResponse | ProblemDocument]:
+        """As Client.predict_batch."""
+        return _answers(await self._http.post("/v1/predict/batch", content=_bodies(requests)))
+
+    async def close(self) -> None:
+        """Ends its connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _settings(url: str, key: str | None, seconds: float) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    return {"base_url": url, "headers": headers, "timeout": seconds}
+
+
+def _retry(retries: int) -> Retry:
+    return Retry(
+        total=retries,
+        allowed_methods=("GET", "POST"),
+        status_forcelist=(429, 503),
+        retry_on_exceptions=(httpx.NetworkError, httpx.RemoteProtocolError),
+        backoff_factor=0.2,
+        total_timeout=LONGEST_WAIT_SECONDS,
+    )
+
+
+def _body(
+    customer: CustomerRecord | Mapping[str, Any], as_of: datetime | str | None, horizon_days: int | None, top_k: int
+) -> str:
+    asked = {"customer": customer, "as_of": as_of, "horizon_days": horizon_days, "top_k": top_k}
+    return PredictRequest.model_validate(asked).model_dump_json(exclude_defaults=True)
+
+
+def _bodies(requests: Sequence[PredictRequest]) -> str:
+    bodies = [each.model_dump(mode="json", exclude_defaults=True) for each in requests]
+    return BatchRequest(requests=bodies).model_dump_json()
+
+
+def _answer(response: httpx.Response) -> PredictResponse:
+    return PredictResponse.model_validate_json(_good(response).content)
+
+
+def _answers(response: httpx.Response) -> list[PredictResponse | ProblemDocument]:
+    return [
+        ProblemDocument.model_validate(each["error"]) if "error" in each else PredictResponse.model_validate(each)
+        for each in _good(response).json()["responses"]
+    ]
+
+
+def _good(response: httpx.Response) -> httpx.Response:
+    if response.status_code == httpx.codes.OK:
+        return response
+    try:
+        problem = ProblemDocument.model_validate_json(response.content)
+    except ValueError:  # of a proxy between, say
+        status = response.status_code
+        problem = ProblemDocument(
+            type="about:blank", title=response.reason_phrase, status=status, detail="no answer of demandcast"
+        )
+    raise PredictError(problem)

@@ -1,0 +1,92 @@
+"""The clients against the endpoint, and against one that is busy."""
+
+import asyncio
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from serving.client import AsyncClient, Client, PredictError
+from serving.problems import ProblemDocument
+from serving.schemas import PredictRequest, PredictResponse
+from tests.serving.conftest import order, request
+
+
+def arguments(client: httpx.Client) -> tuple[str, str]:
+    return str(client.base_url), client.headers["authorization"].partition(" ")[2]
+
+
+def test_both_clients_give_what_the_endpoint_answers(client: httpx.Client) -> None:
+    body = request(order(), horizon_days=28)
+    expected = PredictResponse.model_validate(client.post("/v1/predict", json=body).json())
+    asked = {"as_of": body["as_of"], "horizon_days": 28, "top_k": 5}
+    late = PredictRequest.model_validate(request(order(ts="2030-01-01T00:00:00Z")))
+    requests = [PredictRequest.model_validate(body), late]
+
+    with Client(*arguments(client)) as ours:
+        waited = ours.predict(order(), **asked)
+        batch = ours.predict_batch(requests)
+
+    async def together() -> tuple[PredictResponse, list[PredictResponse | ProblemDocument]]:
+        async with AsyncClient(*arguments(client)) as ours:
+            return await ours.predict(order(), **asked), await ours.predict_batch(requests)
+
+    for answer, (first, second) in ((waited, batch), asyncio.run(together())):
+        for each in (answer, first):
+            assert isinstance(each, PredictResponse)
+            assert [demand.item_id for demand in each.demands] == [demand.item_id for demand in expected.demands]
+            assert each.demands[0].probability == pytest.approx(expected.demands[0].probability, abs=1e-6)
+        assert isinstance(second, ProblemDocument)
+        assert second.errors[0].field == "customer.purchase_history.0.ts"
+
+
+def test_what_is_refused_is_told_with_the_reason(client: httpx.Client) -> None:
+    url, key = arguments(client)
+    with Client(url, key + "x") as stranger, pytest.raises(PredictError, match="401 Unauthorized: this needs a key"):
+        stranger.predict(order())
+    with Client(url, key) as ours:
+        with pytest.raises(ValidationError, match="quantity"):
+            ours.predict(order(quantity=-1))
+        with pytest.raises(PredictError, match="is not before as_of") as told:
+            ours.predict(order(ts="2030-01-01T00:00:00Z"), as_of="2024-06-01")
+        assert told.value.problem.status == 422
+    with Client("http://127.0.0.1:9", retries=0) as nobody, pytest.raises(httpx.ConnectError):
+        nobody.predict(order())
+
+
+@pytest.fixture
+def busy() -> Iterator[tuple[str, list[int]]]:
+    """An endpoint that answers 503, 429 and then something else than demandcast would; and what it answered."""
+    statuses: list[int] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            statuses.append([503, 429, 502][len(statuses)])
+            self.send_response(statuses[-1])
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"busy")
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Busy)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", statuses
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_busy_endpoint_is_asked_again_and_a_broken_one_is_not(busy: tuple[str, list[int]]) -> None:
+    url, statuses = busy
+
+    with Client(url) as ours, pytest.raises(PredictError, match="502 Bad Gateway: no answer of demandcast"):
+        ours.predict(order(), as_of="2024-06-01")
+
+    assert statuses == [503, 429, 502]
