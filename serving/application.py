@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from ray import serve
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
 
 from demand.errors import CheckpointError, SettingsError
 from serving.ingress import Ingress
@@ -20,6 +21,7 @@ from serving.replica import TARGET, ModelReplica
 
 NAME = "demandcast"
 ANSWER_SECONDS = 10.0
+LOGS = LoggingConfig(encoding="JSON")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -93,7 +95,7 @@ def running(served: Served) -> Iterator[Endpoint]:
         )
     tls = _tls(served)
     check_port(served.host, served.port)
-    serve.start(http_options={"host": served.host, "port": served.port, **tls})
+    serve.start(http_options={"host": served.host, "port": served.port, **tls}, logging_config=LOGS)
     try:
         _deploy(served, served.models)
         _check_answers(served)
@@ -116,7 +118,8 @@ def _deploy(served: Served, models: Models) -> None:
         },
     )
     ingress = Ingress.options(**same)  # type: ignore[attr-defined]
-    serve.run(ingress.bind(replicas.bind(), served.keys), name=NAME, route_prefix="/")
+    application = ingress.bind(replicas.bind(), served.keys)
+    serve.run(application, name=NAME, route_prefix="/", logging_config=LOGS)
 
 
 def _tls(served: Served) -> dict[str, str]:

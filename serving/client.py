@@ -17,7 +17,7 @@ import httpx
 from httpx_retries import Retry, RetryTransport
 
 from serving.problems import ProblemDocument
-from serving.schemas import BatchRequest, CustomerRecord, PredictRequest, PredictResponse
+from serving.schemas import BatchRequest, CustomerRecord, PredictRequest, PredictResponse, StatusResponse
 
 SECONDS = 30.0
 """That one attempt may take."""
@@ -68,6 +68,10 @@ class Client:
         """Each request's answer, or why it has none; as `predict` raises where there is no answer at all."""
         return _answers(self._http.post("/v1/predict/batch", content=_bodies(requests)))
 
+    def status(self) -> StatusResponse:
+        """How the endpoint does; raises as `predict`."""
+        return StatusResponse.model_validate_json(_good(self._http.get("/v1/status")).content)
+
     def close(self) -> None:
         """Ends its connections."""
         self._http.close()
@@ -100,6 +104,10 @@ class AsyncClient:
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictResponse | ProblemDocument]:
         """As Client.predict_batch."""
         return _answers(await self._http.post("/v1/predict/batch", content=_bodies(requests)))
+
+    async def status(self) -> StatusResponse:
+        """As Client.status."""
+        return StatusResponse.model_validate_json(_good(await self._http.get("/v1/status")).content)
 
     async def close(self) -> None:
         """Ends its connections."""

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from serving.door import OPEN
 from serving.gate import LARGEST_BODY
 from serving.problems import MEDIA, ProblemDocument
-from serving.schemas import BatchRequest, BatchResponse, PredictRequest, PredictResponse
+from serving.schemas import BatchRequest, BatchResponse, PredictRequest, PredictResponse, StatusResponse
 
 COMPONENTS = "#/components/schemas/{model}"
 KEY = "key"
@@ -34,7 +34,11 @@ class Api(FastAPI):
         """The OpenAPI document."""
         if not self.openapi_schema:
             document = super().openapi()
-            models: list[type[BaseModel]] = [ProblemDocument, *(model for both in BODIES.values() for model in both)]
+            models: list[type[BaseModel]] = [
+                ProblemDocument,
+                StatusResponse,
+                *(model for both in BODIES.values() for model in both),
+            ]
             # Responses as they are written: what has a default is always there.
             _, schemas = models_json_schema([(each, "validation") for each in models], ref_template=COMPONENTS)
             document["components"] = {

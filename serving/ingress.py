@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from ray import serve
+from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
@@ -16,7 +17,7 @@ from serving.door import Door
 from serving.gate import Gate
 from serving.keys import Keys
 from serving.problems import Answer, Problem, invalid
-from serving.schemas import BatchRequest
+from serving.schemas import BatchRequest, StatusResponse
 
 DEADLINE_SECONDS = 30.0
 READY_SECONDS = 2.0
@@ -55,6 +56,7 @@ class Ingress:
 
     def __init__(self, replicas: DeploymentHandle[Any], keys: Keys | None = None) -> None:
         self.replicas = replicas
+        self._ongoing = 0
         Gate.door = Door(keys) if keys else None
 
     @api.post("/v1/predict")
@@ -72,12 +74,27 @@ class Ingress:
     @api.get("/v1/model")
     async def model(self) -> Any:
         """Name, version and card of the served model."""
-        return await self._ask(self.replicas.model.remote())
+        return await self._ask(self.replicas.model)
+
+    @api.get("/v1/status")
+    async def status(self) -> StatusResponse:
+        """Models, replicas and load."""
+        models, status = await asyncio.gather(
+            self._ask(self.replicas.models, seconds=READY_SECONDS), asyncio.to_thread(serve.status)
+        )
+        application = status.applications[serve.get_replica_context().app_name]
+        replicas = application.deployments[self.replicas.deployment_name].replica_states
+        return StatusResponse(
+            status=application.status.value,
+            models=models,
+            replicas={str(state): count for state, count in replicas.items()},
+            ongoing=self._ongoing,
+        )
 
     @api.get("/v1/items")
     async def items(self) -> Any:
         """The catalogue that demand is predicted for."""
-        return {"items": await self._ask(self.replicas.items.remote())}
+        return {"items": await self._ask(self.replicas.items)}
 
     @api.get("/healthz")
     async def alive(self) -> dict[str, str]:
@@ -87,22 +104,30 @@ class Ingress:
     @api.get("/readyz")
     async def ready(self) -> dict[str, str]:
         """A model can answer."""
-        await self._ask(self.replicas.model.remote(), READY_SECONDS)
+        await self._ask(self.replicas.model, seconds=READY_SECONDS)
         return {"status": "ready"}
 
     async def _answer(self, body: bytes) -> Answer:
         try:
-            answer: Answer = await self._ask(self.replicas.predict.remote(body))
+            answer: Answer = await self._ask(self.replicas.predict, body)
         except Problem as problem:
             return problem.answer
         return answer
 
-    async def _ask(self, answer: Any, seconds: float = DEADLINE_SECONDS) -> Any:
+    async def _ask(self, method: Any, *arguments: Any, seconds: float = DEADLINE_SECONDS) -> Any:
+        """What a replica answers. Where one dies meanwhile another is asked, once, for no question changes anything."""
+        self._ongoing += 1
         try:
-            return await asyncio.wait_for(answer, seconds)
+            async with asyncio.timeout(seconds):
+                try:
+                    return await method.remote(*arguments)
+                except RayActorError:
+                    return await method.remote(*arguments)
         except TimeoutError:
             raise Problem(503, f"no answer within {seconds:g} seconds") from None
         except BackPressureError:
             raise Problem(503, "too many requests are waiting") from None
-        except RayServeException:
+        except (RayActorError, RayServeException):
             raise Problem(503, "no model is ready to answer") from None
+        finally:
+            self._ongoing -= 1

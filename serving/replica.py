@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from demand.errors import DemandError, RecordError
 from demand.moments import iso
 from demand.prompts import Prompt
 from demand.questions import Question
+from serving.metrics import Metrics
 from serving.models import LoadedModel, LoadedModels, Models
 from serving.problems import Answer, Problem, invalid
 from serving.schemas import DemandRecord, PredictRequest, PredictResponse
@@ -54,6 +56,7 @@ class ModelReplica:
         torch.set_num_threads(1)
         self._models: LoadedModels  # from the first `reconfigure` on, which comes before every request
         self._wanted: Models | None = None
+        self._metrics = Metrics()
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Loads models; called at the start and when others are to be served.
@@ -83,6 +86,7 @@ class ModelReplica:
 
     async def predict(self, body: bytes) -> Answer:
         """A PredictRequest in, a PredictResponse or a problem document out."""
+        begin = time.perf_counter()
         try:
             request = PredictRequest.model_validate_json(body)
             question = request.question()
@@ -91,13 +95,20 @@ class ModelReplica:
         except RecordError as error:
             return Problem(422, str(error), [{"field": error.field, "reason": error.reason}]).answer
         model = self._models.of(request.customer.customer_id)
-        prompt = model.predictor.renderer.prompt(question.customer, question.as_of, question.horizon_days)
-        rates: np.ndarray = await self._rates((model.predictor, prompt))
-        return Answer(200, _response(model, request, question, rates).model_dump_json().encode())
+        status = 500
+        try:
+            prompt = model.predictor.renderer.prompt(question.customer, question.as_of, question.horizon_days)
+            rates: np.ndarray = await self._rates((model.predictor, prompt))
+            answer = Answer(200, _response(model, request, question, rates).model_dump_json().encode())
+            status = answer.status
+            return answer
+        finally:
+            self._metrics.answered(model.info, status, time.perf_counter() - begin)
 
     @serve.batch(max_batch_size=TOKENS, batch_wait_timeout_s=BATCH_WAIT_SECONDS, batch_size_fn=_tokens)
     async def _rates(self, asked: list[tuple["Predictor", Prompt]]) -> list[np.ndarray]:
         """How often each item is expected, (V,) for each prompt; one pass of each model for all of its prompts."""
+        self._metrics.batched(len(asked), sum(len(prompt) for _, prompt in asked))
         rates: list[np.ndarray] = [np.empty(0)] * len(asked)
         for predictor in {id(each): each for each, _ in asked}.values():
             mine = [place for place, (each, _) in enumerate(asked) if each is predictor]
@@ -110,6 +121,14 @@ class ModelReplica:
         """Name, version and card of the champion."""
         champion = self._models.champion
         return {**champion.info.model_dump(), "card": champion.predictor.checkpoint.card}
+
+    def models(self) -> list[dict[str, Any]]:
+        """Who answers what share of the customers here."""
+        loaded = self._models
+        shares = {loaded.models.champion: 1.0}
+        if loaded.models.challenger:
+            shares = {loaded.models.champion: 1 - loaded.models.share, loaded.models.challenger: loaded.models.share}
+        return [{**loaded.loaded[each].info.model_dump(), "share": share} for each, share in shares.items()]
 
     def items(self) -> list[dict[str, Any]]:
         """The champion's catalogue."""

@@ -148,6 +148,19 @@ class ModelInfo(BaseModel):
     prompt_format: str
 
 
+class ServedModelInfo(ModelInfo):
+    share: float = Field(description="of the customers whom it answers")
+
+
+class StatusResponse(BaseModel):
+    """How the endpoint does."""
+
+    status: str = Field(description="of the application, in Ray Serve's words")
+    models: list[ServedModelInfo] = Field(description="as one replica has them; another may be changing over")
+    replicas: dict[str, int] = Field(description="how many there are in each state")
+    ongoing: int = Field(description="requests that are being answered, or wait")
+
+
 class DemandRecord(BaseModel):
     item_id: str
     name: str

@@ -10,5 +10,6 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(data.app, name="data", help="Make datasets.")
     app.add_typer(models.app, name="models", help="The model registry.")
     app.add_typer(keys.app, name="keys", help="Who may ask an endpoint, and how often.")
-    for command in (train.train, tune.tune, evaluate.evaluate, serve.serve, predict.predict, run.run):
+    app.add_typer(serve.app, name="serve")
+    for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run):
         app.command()(command)

@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+DEFAULT_URL = "http://127.0.0.1:8000"
+KEY = "DEMANDCAST_API_KEY"
+"""The environment variable of a key for an endpoint that wants one."""
+Url = Annotated[str, typer.Option("--url", help="Where 'demandcast serve' answers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder, as 'demandcast data import' makes it.")]
 Model = Annotated[str, typer.Option("--model", help="NAME@ALIAS or NAME@VERSION.")]

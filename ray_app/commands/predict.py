@@ -9,17 +9,13 @@ import typer
 from rich.table import Table
 
 from demand.errors import DataError, DemandError, SettingsError
-from ray_app.commands.options import HorizonDays, Json, Model
+from ray_app.commands.options import DEFAULT_URL, KEY, HorizonDays, Json, Model, Url
 from ray_app.output import console, emit, say
-
-DEFAULT_URL = "http://127.0.0.1:8000"
-KEY = "DEMANDCAST_API_KEY"
-"""The environment variable of a key for an endpoint that wants one."""
 
 
 def predict(
     customer: Annotated[Path | None, typer.Option(help="JSON file: a customer record, or a whole request.")] = None,
-    url: Annotated[str, typer.Option(help="Where 'demandcast serve' answers.")] = DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     data: Annotated[Path | None, typer.Option(help="Dataset folder: predict for every customer in it.")] = None,
     as_of: Annotated[str | None, typer.Option(help="Nothing from this date on is read.")] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet file to write (with --data).")] = None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demand.errors import CheckpointError, ModelNotFoundError
-from ray_app.commands.options import Json, Model
+from demand.errors import CheckpointError, DemandError, ModelNotFoundError
+from ray_app.commands.options import DEFAULT_URL, KEY, Json, Model, Url
 from ray_app.output import emit, say
 
 if TYPE_CHECKING:
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from serving.models import Models
 
 WATCH_SECONDS = 2.0
+app = typer.Typer(no_args_is_help=False)
 
 
+@app.callback(invoke_without_command=True)
 def serve(
+    context: typer.Context,
     model: Model = "demand@champion",
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
@@ -42,6 +45,8 @@ def serve(
 
     Keys (demandcast keys create, or DEMANDCAST_API_KEYS) are asked for as soon as there are any.
     """
+    if context.invoked_subcommand:
+        return
     import ray
 
     from modeling.checkpoint import load_checkpoint
@@ -69,6 +74,24 @@ def serve(
                 emit({"model": str(endpoint.models.champion), "url": endpoint.url}, json)
         except KeyboardInterrupt:
             say("stopping")
+
+
+@app.command()
+def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Models, replicas and load of a running endpoint. DEMANDCAST_API_KEY gives the key where it wants one."""
+    import httpx
+
+    from serving.client import Client, PredictError
+
+    try:
+        with Client(url, os.environ.get(KEY), retries=1) as client:
+            found = client.status()
+    except (PredictError, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DemandError(f"no status from {url} ({error})") from None
+    models = ", ".join(f"{each.name}@{each.version} ({each.prompt_format}) {each.share:.0%}" for each in found.models)
+    replicas = ", ".join(f"{count} {state.lower()}" for state, count in found.replicas.items())
+    say(f"{found.status.lower()}: {models}; replicas: {replicas}; requests now: {found.ongoing}")
+    emit(found.model_dump(), json)
 
 
 def chosen(registry: "Registry", model: str, challenger_share: float) -> "Models":

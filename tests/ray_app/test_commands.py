@@ -185,6 +185,12 @@ def test_serve_says_when_it_is_ready_answers_predict_follows_the_champion_and_en
         assert len(answer["demands"]) == 20
         assert answer["unknown_items"] == ["nothing"]
 
+        status = last_json(demandcast("serve", "status", "--url", url[0], "--json", home=home)[0])
+        assert (status["status"], status["replicas"], status["ongoing"]) == ("RUNNING", {"RUNNING": 1}, 0)
+        assert [(f"{each['name']}@{each['version']}", each["share"]) for each in status["models"]] == [
+            (trained["model"], 1.0)
+        ]
+
         folder = last_json(demandcast("models", "show", trained["model"], "--json", home=home)[0])["checkpoint"]
         other = last_json(demandcast("models", "import", folder, "--json", home=home)[0])["model"]
         for change, model in ((("promote", other), other), (("rollback",), trained["model"])):
@@ -226,6 +232,7 @@ def test_serve_says_when_it_is_ready_answers_predict_follows_the_champion_and_en
         (("models", "import", "{shop}"), "is missing"),
         (("models", "promote", "demand@champion", "--alias", "king"), "no alias 'king'"),
         (("serve", "--model", "nobody"), "no model"),
+        (("serve", "status", "--url", "http://127.0.0.1:9"), "no status from"),
         (("predict", "--as-of"), "--as-of"),
         (("fly",), "fly"),
     ],

@@ -1,13 +1,10 @@
 """Models change under load: no request is lost, none meets the prompts of one model and the weights of another."""
 
-import asyncio
 import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
 
 import httpx
 import pytest
@@ -21,9 +18,7 @@ from serving.application import Endpoint
 from serving.models import Models
 from serving.schemas import PredictRequest
 from tests.serving.conftest import champion, order, reference, request, save_model
-
-CLIENTS = 16
-SOON_SECONDS = 30
+from tests.serving.load import CLIENTS, SOON_SECONDS, Load
 
 
 @pytest.fixture(scope="module")
@@ -44,36 +39,6 @@ def until_answered_by(client: httpx.Client, version: int) -> None:
     while client.get("/v1/model").json()["version"] != version:
         assert time.monotonic() < end, f"version {version} does not answer"
         time.sleep(0.1)
-
-
-@dataclass
-class Load:
-    """Clients who ask the same without end, in a thread, and what they were told."""
-
-    client: httpx.Client
-    answers: list[tuple[int, str]] = field(default_factory=list)
-
-    def __enter__(self) -> "Load":
-        self._ended = Event()
-        self._thread = Thread(target=lambda: asyncio.run(self._ask()))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    async def _ask(self) -> None:
-        async with httpx.AsyncClient(
-            base_url=self.client.base_url, headers=self.client.headers, timeout=SOON_SECONDS
-        ) as session:
-
-            async def one() -> None:
-                while not self._ended.is_set():
-                    answer = await session.post("/v1/predict", json=request(order()))
-                    self.answers.append((answer.status_code, answer.text))
-
-            await asyncio.gather(*(one() for _ in range(CLIENTS)))
 
 
 def likeliest(folder: Path) -> float:

@@ -188,7 +188,7 @@ def test_nothing_of_a_request_is_in_any_log(client: httpx.Client) -> None:
     marks = [f"mark-{kind}-{os.getpid()}" for kind in ("customer", "item", "text", "wrong", "key")]
     customer, item, text, wrong, key = marks
     good = request({**order(item_id=item), "customer_id": customer, "demographic_info": {"age": text}})
-    client.post("/v1/predict", json=good).raise_for_status()
+    client.post("/v1/predict", json=good, headers={"X-Request-ID": "asked-1"}).raise_for_status()
     problem(client.post("/v1/predict", json=request(order(ts=wrong))), 422)
     problem(client.post("/v1/predict", content=f'{{"{wrong}'), 400)
     problem(client.post("/v1/predict", headers={"Authorization": f"Bearer dc_{key}_x"}), 401)
@@ -196,7 +196,10 @@ def test_nothing_of_a_request_is_in_any_log(client: httpx.Client) -> None:
 
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())
     written = [log.read_text(errors="replace") for log in logs.rglob("*") if log.is_file()]
-    assert any("/v1/predict" in each for each in written)
+    lines = [line for log in (logs / "serve").glob("*.log") for line in log.read_text().splitlines()]
+    told = [json.loads(line) for line in lines if "asked-1" in line]
+    assert {each["component_name"] for each in told} == {"proxy", "replica"}
+    assert {(each["request_id"], each["route"]) for each in told} == {("asked-1", "/v1/predict")}
     assert not [mark for mark in marks for each in written if mark in each]
 
 

@@ -1,0 +1,40 @@
+"""What a replica tells Prometheus, beside all that Ray Serve tells of requests, queues and replicas.
+
+Ray puts `ray_` before each name, and adds the replica's labels. deploy/grafana/demandcast.json shows them.
+"""
+
+from ray.serve import metrics
+
+from serving.schemas import ModelInfo
+
+SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
+TOKENS = [256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 8_192.0]
+REQUESTS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+
+
+class Metrics:
+    """Counts of one replica."""
+
+    def __init__(self) -> None:
+        """For a replica's process alone, which Ray Serve must have started."""
+        self._answers = metrics.Counter(
+            "demandcast_answers_total",
+            "Answers, by the model that gave them.",
+            ("model", "status"),  # type: ignore[arg-type]
+        )
+        self._seconds = metrics.Histogram(
+            "demandcast_answer_seconds", "From a request's arrival at the replica to its answer.", SECONDS, ("model",)
+        )
+        self._batch_tokens = metrics.Histogram("demandcast_batch_tokens", "Tokens of a batch.", TOKENS)
+        self._batch_requests = metrics.Histogram("demandcast_batch_requests", "Requests of a batch.", REQUESTS)
+
+    def answered(self, model: ModelInfo, status: int, seconds: float) -> None:
+        """One answer, or failure, of a model."""
+        name = f"{model.name}@{model.version}"
+        self._answers.inc(tags={"model": name, "status": str(status)})
+        self._seconds.observe(seconds, tags={"model": name})
+
+    def batched(self, requests: int, tokens: int) -> None:
+        """One batch."""
+        self._batch_requests.observe(requests)
+        self._batch_tokens.observe(tokens)
