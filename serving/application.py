@@ -1,5 +1,6 @@
 """Starting and stopping the application on Ray Serve."""
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ NAME = "demandcast"
 ANSWER_SECONDS = 10.0
 LOGS = LoggingConfig(encoding="JSON")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+"""With it Ray Serve's processes listen on all addresses, so that HAProxy on other nodes finds them."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,12 @@ def running(served: Served) -> Iterator[Endpoint]:
         raise SettingsError(
             f"replicas {served.min_replicas} to {served.max_replicas}: the least is 1 and not above the most"
         )
-    if not (served.host in LOOPBACK or served.open or (served.keys and served.keys.wanted)):
+    haproxy = os.environ.get(HAPROXY) == "1"
+    reached = haproxy or served.host not in LOOPBACK
+    if reached and not (served.open or (served.keys and served.keys.wanted)):
         raise SettingsError(
-            f"on {served.host} anybody could ask: make a key (demandcast keys create NAME), or say --without-keys"
+            f"{f'with {HAPROXY}' if haproxy else f'on {served.host}'} anybody could ask: "
+            "make a key (demandcast keys create NAME), or say --without-keys"
         )
     tls = _tls(served)
     check_port(served.host, served.port)

@@ -165,11 +165,16 @@ def test_without_a_good_key_nothing_is_answered_and_too_often_comes_with_when_to
     assert 1 <= int(refused.headers["retry-after"]) <= 60
 
 
-def test_beyond_this_machine_nobody_is_served_without_keys_unless_told_so(model_folder: Path, tmp_path: Path) -> None:
+def test_beyond_this_machine_nobody_is_served_without_keys_unless_told_so(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for none in (None, Keys(KeyFile(tmp_path / "none.sqlite"))):
         served = Served(champion(model_folder, 3), none, host="0.0.0.0")  # noqa: S104
-        with pytest.raises(SettingsError, match="--without-keys"), running(served):
+        with pytest.raises(SettingsError, match=r"on 0\.0\.0\.0 anybody could ask.*--without-keys"), running(served):
             pass
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    with pytest.raises(SettingsError, match="HA_PROXY anybody could ask"), running(Served(champion(model_folder, 3))):
+        pass
 
 
 def test_a_certificate_that_cannot_be_used_is_refused(model_folder: Path, tmp_path: Path) -> None:
