@@ -42,6 +42,7 @@ from serving.schemas import CustomerRecord, PredictRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER = ROOT / ".venv-serving-peers" / "bin"
+COMMAND = [sys.executable, "-c", "from ray_app.cli import main; main()"]
 CUSTOMERS, TOP = 200, 20
 OURS, VLLM, TRANSFORMERS = "demandcast", "vllm", "transformers"
 WARM_SECONDS, START_SECONDS, REQUEST_SECONDS = 3.0, 300.0, 60.0
@@ -111,7 +112,7 @@ async def load(server: Server, concurrency: int, seconds: float) -> Load:
 
 
 @contextmanager
-def started(server: Server, log: Path) -> Iterator[None]:
+def started(server: Server, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A server's process, while the block lasts.
 
     Raises:
@@ -123,7 +124,7 @@ def started(server: Server, log: Path) -> Iterator[None]:
         )
         try:
             asyncio.run(_until_ready(server, process, log))
-            yield
+            yield process
         finally:
             process.send_signal(2)
             try:
@@ -182,29 +183,35 @@ def limit(checkpoint: str, questions: Sequence[Question], seconds: float) -> flo
     return total / seconds
 
 
+def demandcast(model: str, customers: Sequence[Customer], as_of: int, port: int, replicas: int) -> Server:
+    """What is measured, asked about each customer in turn."""
+    requests = [PredictRequest(customer=CustomerRecord.of(each), as_of=iso(as_of), top_k=TOP) for each in customers]
+    url = f"http://127.0.0.1:{port}"
+    counts = ["--min-replicas", str(replicas), "--max-replicas", str(replicas)]
+    return Server(
+        OURS,
+        [*COMMAND, "serve", "--model", model, "--port", str(port), *counts],
+        f"{url}/readyz",
+        f"{url}/v1/predict",
+        [each.model_dump_json(exclude_defaults=True).encode() for each in requests],
+        {},
+    )
+
+
 def servers(
     version: ModelVersion, export: Path, customers: Sequence[Customer], as_of: int, port: int, replicas: int
 ) -> dict[str, Server]:
     """By name."""
     predictor = Predictor.load(version.checkpoint)
-    requests = [PredictRequest(customer=CustomerRecord.of(each), as_of=iso(as_of), top_k=TOP) for each in customers]
     tokens = [predictor.renderer.prompt(each, as_of).tokens.tolist() for each in customers]
     export_hf(predictor.checkpoint, export)
     url = f"http://127.0.0.1:{port}"
-    demandcast = [sys.executable, "-c", "from ray_app.cli import main; main()", "serve", "--model", str(version)]
     asked = {"max_tokens": 1, "logprobs": TOP, "temperature": 0, "model": str(export)}
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     return {
         each.name: each
         for each in (
-            Server(
-                OURS,
-                [*demandcast, "--port", str(port), "--min-replicas", str(replicas), "--max-replicas", str(replicas)],
-                f"{url}/readyz",
-                f"{url}/v1/predict",
-                [each.model_dump_json(exclude_defaults=True).encode() for each in requests],
-                {},
-            ),
+            demandcast(str(version), customers, as_of, port, replicas),
             Server(
                 VLLM,
                 [str(PEER / "python"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(export), "--port",

@@ -200,6 +200,8 @@ def test_serve_says_when_it_is_ready_answers_predict_follows_the_champion_and_en
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         assert "Traceback" not in err
+        asked = ("predict", "--customer", tmp_path / "customer.json", "--url", url[0])
+        assert f"no answer from {url[0]}" in demandcast(*asked, home=home, code=2)[1]
     finally:
         process.kill()
 
@@ -226,7 +228,7 @@ def test_serve_says_when_it_is_ready_answers_predict_follows_the_champion_and_en
         (("evaluate", "--data", "{shop}", "--rankings", "peer={shop}/items.parquet"), "items.parquet: column 'cust"),
         (("evaluate", "--data", "{shop}", "--report", "{shop}"), "is a folder"),
         (("predict", "--customer", "{shop}/missing.json"), "missing.json"),
-        (("predict", "--customer", "{shop}/manifest.json", "--url", "http://127.0.0.1:9"), "no answer from"),
+        (("predict", "--customer", "{shop}/manifest.json"), "customer.source: Extra inputs are not permitted"),
         (("predict",), "give --customer"),
         (("data", "import", "sap", "--out", "x"), "no source 'sap'"),
         (("models", "import", "{shop}"), "is missing"),

@@ -1,0 +1,137 @@
+"""What an endpoint's clients notice when parts of it die, hang or change.
+
+    .venv/bin/python -m benchmarks.serving_faults --data DIR --model demand@champion
+
+Clients ask without pause; after some seconds a process of this endpoint gets a signal, or its model changes. Told are
+the requests sent, those that failed, by status, and the longest time without a good answer.
+"""
+
+import argparse
+import asyncio
+import itertools
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.serving import COMMAND, CUSTOMERS, Server, demandcast, started
+from demand.dataset import Dataset
+from demand.moments import moment
+from modeling.registry import Registry
+from ray_app.home import Home
+
+CLIENTS, BEFORE_SECONDS, AFTER_SECONDS, REQUEST_SECONDS = 16, 5.0, 35.0, 40.0
+REPLICA, INGRESS, PROXY, CONTROLLER = (
+    "ray::ServeReplica:demandcast:ModelReplica",
+    "ray::ServeReplica:demandcast:Ingress",
+    "ray::ProxyActor",
+    "ray::ServeController",
+)
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What clients saw: statuses, 0 for no answer at all, and the longest time without a good one."""
+
+    statuses: Counter[int]
+    gap_seconds: float
+
+
+async def asked(server: Server, during: Callable[[], object]) -> Noticed:
+    """So many clients, and what is done to the endpoint while they ask."""
+    bodies = itertools.cycle(server.bodies)
+    statuses: Counter[int] = Counter()
+    begin = time.perf_counter()
+    good = [begin]
+    end = begin + BEFORE_SECONDS + AFTER_SECONDS
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+
+        async def client() -> None:
+            while time.perf_counter() < end:
+                try:
+                    async with session.post(server.url, data=next(bodies)) as response:
+                        await response.read()
+                        status = response.status
+                except (aiohttp.ClientError, TimeoutError):
+                    status = 0
+                    await asyncio.sleep(0.1)
+                statuses[status] += 1
+                if status == 200:
+                    good.append(time.perf_counter())
+
+        async def disturb() -> None:
+            await asyncio.sleep(BEFORE_SECONDS)
+            await asyncio.to_thread(during)
+
+        await asyncio.gather(disturb(), *(client() for _ in range(CLIENTS)))
+    return Noticed(statuses, float(np.diff(np.sort(good)).max(initial=0)))
+
+
+def processes(parent: int, name: str) -> list[psutil.Process]:
+    """Those of this endpoint alone whose command begins so."""
+    below = psutil.Process(parent).children(recursive=True)
+    return [each for each in below if " ".join(each.cmdline()).startswith(name)]
+
+
+def faults(parent: int, models: Sequence[str]) -> Iterator[tuple[str, Callable[[], object]]]:
+    """By what they are called."""
+    yield "nothing", lambda: None
+    yield "SIGKILL of one of two replicas", lambda: processes(parent, REPLICA)[0].kill()
+    yield "SIGKILL of the controller", lambda: processes(parent, CONTROLLER)[0].kill()
+    yield "SIGKILL of the proxy", lambda: processes(parent, PROXY)[0].kill()
+    yield "SIGKILL of the ingress", lambda: processes(parent, INGRESS)[0].kill()
+    yield "one of two replicas hangs", lambda: processes(parent, REPLICA)[0].send_signal(signal.SIGSTOP)
+    if len(models) > 1:
+        yield "the model changes, and changes back", lambda: [promote(model) for model in models[::-1]]
+
+
+def promote(model: str) -> None:
+    """As people do it; then time for it to be seen."""
+    subprocess.run([*COMMAND, "models", "promote", model], check=True, stdout=subprocess.DEVNULL)
+    time.sleep(8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--model", default="demand@champion", help="with a champion that other models may replace")
+    parser.add_argument("--other", help="a model to change to and back from")
+    parser.add_argument("--as-of", default="2017-12-04", help="histories end here")
+    parser.add_argument("--port", type=int, default=8124)
+    given = parser.parse_args()
+    version = Registry(Home.here().folder).resolve(given.model)
+    dataset, as_of = Dataset.open(given.data), moment(given.as_of)
+    customers = list(dataset.customers(dataset.customer_ids[:CUSTOMERS], before=as_of))
+    server = demandcast(given.model, customers, as_of, given.port, 2)
+    models = [str(version), *([given.other] if given.other else [])]
+    columns = ("", "sent", "good", "503", "other failures", "longest gap")
+    table = Table(*columns, title=f"{CLIENTS} clients, {BEFORE_SECONDS + AFTER_SECONDS:g} s each")
+    console = Console(width=110)
+    with tempfile.TemporaryDirectory() as scratch:
+        names = [name for name, _ in faults(0, models)]
+        for number, name in enumerate(names):
+            with started(server, Path(scratch) / "log") as process:
+                _, fault = list(faults(process.pid, models))[number]
+                found = asyncio.run(asked(server, fault))
+                for each in processes(process.pid, REPLICA):
+                    each.send_signal(signal.SIGCONT)
+            sent, good, busy = found.statuses.total(), found.statuses[200], found.statuses[503]
+            console.print(f"{name}: {dict(found.statuses)}, longest gap {found.gap_seconds:.1f} s")
+            table.add_row(name, str(sent), str(good), str(busy), str(sent - good - busy), f"{found.gap_seconds:.1f} s")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
