@@ -14,8 +14,9 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -85,16 +86,15 @@ def processes(parent: int, name: str) -> list[psutil.Process]:
     return [each for each in below if " ".join(each.cmdline()).startswith(name)]
 
 
-def faults(parent: int, models: Sequence[str]) -> Iterator[tuple[str, Callable[[], object]]]:
-    """By what they are called."""
-    yield "nothing", lambda: None
-    yield "SIGKILL of one of two replicas", lambda: processes(parent, REPLICA)[0].kill()
-    yield "SIGKILL of the controller", lambda: processes(parent, CONTROLLER)[0].kill()
-    yield "SIGKILL of the proxy", lambda: processes(parent, PROXY)[0].kill()
-    yield "SIGKILL of the ingress", lambda: processes(parent, INGRESS)[0].kill()
-    yield "one of two replicas hangs", lambda: processes(parent, REPLICA)[0].send_signal(signal.SIGSTOP)
-    if len(models) > 1:
-        yield "the model changes, and changes back", lambda: [promote(model) for model in models[::-1]]
+FAULTS: dict[str, Callable[[int], object]] = {
+    "nothing": lambda parent: None,
+    "SIGKILL of one of two replicas": lambda parent: processes(parent, REPLICA)[0].kill(),
+    "SIGKILL of the controller": lambda parent: processes(parent, CONTROLLER)[0].kill(),
+    "SIGKILL of the proxy": lambda parent: processes(parent, PROXY)[0].kill(),
+    "SIGKILL of the ingress": lambda parent: processes(parent, INGRESS)[0].kill(),
+    "one of two replicas hangs": lambda parent: processes(parent, REPLICA)[0].send_signal(signal.SIGSTOP),
+}
+"""By what they are called, given the process of `demandcast serve`."""
 
 
 def promote(model: str) -> None:
@@ -115,16 +115,16 @@ def main() -> None:
     dataset, as_of = Dataset.open(given.data), moment(given.as_of)
     customers = list(dataset.customers(dataset.customer_ids[:CUSTOMERS], before=as_of))
     server = demandcast(given.model, customers, as_of, given.port, 2)
-    models = [str(version), *([given.other] if given.other else [])]
+    faults = dict(FAULTS)
+    if given.other:
+        faults["the model changes, and changes back"] = lambda _: [promote(given.other), promote(str(version))]
     columns = ("", "sent", "good", "503", "other failures", "longest gap")
     table = Table(*columns, title=f"{CLIENTS} clients, {BEFORE_SECONDS + AFTER_SECONDS:g} s each")
     console = Console(width=110)
     with tempfile.TemporaryDirectory() as scratch:
-        names = [name for name, _ in faults(0, models)]
-        for number, name in enumerate(names):
+        for name, fault in faults.items():
             with started(server, Path(scratch) / "log") as process:
-                _, fault = list(faults(process.pid, models))[number]
-                found = asyncio.run(asked(server, fault))
+                found = asyncio.run(asked(server, partial(fault, process.pid)))
                 for each in processes(process.pid, REPLICA):
                     each.send_signal(signal.SIGCONT)
             sent, good, busy = found.statuses.total(), found.statuses[200], found.statuses[503]

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from ray import serve
+from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
@@ -72,8 +73,8 @@ class Endpoint:
         replicas: DeploymentHandle[Any] = serve.get_deployment_handle(ModelReplica.name, NAME)  # type: ignore[attr-defined]
         try:
             replicas.check.remote(models).result()
-        except CheckpointError as error:
-            raise CheckpointError(str(getattr(error, "cause", error))) from None  # without a traceback as text
+        except RayTaskError as error:  # whatever it is; its own text is a traceback
+            raise CheckpointError(str(error.cause)) from None
         _deploy(self._served, models)
         self.models = models
 

@@ -11,8 +11,6 @@ from serving.problems import Problem
 LARGEST_BODY = 4 * 1024 * 1024
 BODY_SECONDS = 10.0
 """In which a body must have come."""
-
-
 SAFE_HEADERS = {
     "Cache-Control": "no-store",  # answers are of customers
     "Referrer-Policy": "no-referrer",
