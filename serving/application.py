@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ray
 from ray import serve
 from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
@@ -18,7 +19,7 @@ from ray.serve.schema import LoggingConfig
 from demand.errors import CheckpointError, SettingsError
 from serving.ingress import Ingress
 from serving.keys import Keys
-from serving.models import Models
+from serving.models import Models, check
 from serving.replica import TARGET, ModelReplica
 
 NAME = "demandcast"
@@ -88,6 +89,7 @@ def running(served: Served) -> Iterator[Endpoint]:
     Raises:
         SettingsError: the port is taken or Ray Serve has another one, the replica counts are no range, the certificate
             cannot be used, or anybody could ask.
+        CheckpointError: a model cannot be served.
     """
     if not 1 <= served.min_replicas <= served.max_replicas:
         raise SettingsError(
@@ -104,7 +106,11 @@ def running(served: Served) -> Iterator[Endpoint]:
     check_port(served.host, served.port)
     serve.start(http_options={"host": served.host, "port": served.port, **tls}, logging_config=LOGS)
     try:
-        _deploy(served, served.models)
+        try:
+            _deploy(served, served.models)
+        except RuntimeError:
+            _check_loads(served.models)
+            raise
         _check_answers(served)
         yield Endpoint(served)
     finally:
@@ -127,6 +133,18 @@ def _deploy(served: Served, models: Models) -> None:
     ingress = Ingress.options(**same)  # type: ignore[attr-defined]
     application = ingress.bind(replicas.bind(), served.keys)
     serve.run(application, name=NAME, route_prefix="/", logging_config=LOGS)
+
+
+def _check_loads(models: Models) -> None:
+    """Ray Serve tells that no replica started, not why; this does, in a process that ends with it.
+
+    Raises:
+        CheckpointError: a model cannot be served.
+    """
+    try:
+        ray.get(ray.remote(num_cpus=0, max_calls=1)(check).remote(models))
+    except RayTaskError as error:
+        raise CheckpointError(str(error.cause)) from None
 
 
 def _tls(served: Served) -> dict[str, str]:

@@ -105,6 +105,11 @@ class LoadedModels:
         return self.loaded[self.models.of(customer_id)]
 
 
+def check(models: Models) -> None:
+    """Raises CheckpointError where one cannot be served."""
+    LoadedModels.load(models)
+
+
 def _place(customer_id: str) -> float:
     """Of a customer, in [0, 1), by a hash: as good as drawn, and always the same."""
     return int.from_bytes(hashlib.sha256(customer_id.encode()).digest()[:6]) / 2**48
