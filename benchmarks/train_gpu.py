@@ -21,6 +21,7 @@ where it is asked: at every token there, at queries here.
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +111,11 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
 
     from demand.habits import OF_ITEMS
     from demand.moments import DAY
-    from demand.packing import pack
+    from demand.packing import pack, with_habits
     from demand.prompts import Prompt
     from demand.record import Record
     from demand.sales import OF_SALES
+    from modeling.ahead import MOST_PROCESSES, ahead
     from modeling.layout import LayoutSettings
     from modeling.megatron.finetuning import FineTuning, Schedule
     from modeling.megatron.model import DemandModel
@@ -141,8 +144,12 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
         rng = np.random.default_rng(step)
         return [pack([prompt(row, rng) for row in rows]) for rows in tokens_of_a_step(shape, step)]
 
-    data = [packs(step) for step in range(shape.warmup + shape.steps)]
-    figures = measured(shape, lambda step: tuning.step(data[step], range(shape.microbatches)))
+    data = [each for step in range(shape.warmup + shape.steps) for each in packs(step)]
+    processes = min((os.cpu_count() or 1) - 1, MOST_PROCESSES)
+    ready = ahead(with_habits, data, processes)
+    figures = measured(
+        shape, lambda _: tuning.step(list(islice(ready, shape.microbatches)), range(shape.microbatches))
+    )
     dist.destroy_process_group()  # its threads would end the process for their part if they met its end
     hidden = settings.hidden
     habits = (

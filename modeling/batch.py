@@ -1,7 +1,7 @@
 """Prompts packed end to end: what a model reads in one pass, without any padding.
 
 Shapes: T tokens of all prompts in a row, S prompts, R queries, P pairs of a query and an item that its customer met
-before, F features of an item, C of a customer, Y target items.
+before, M days, F features of an item, C of a customer, Y target items.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demand.packing import pack, packed_habits
+from demand.habits import Habits
+from demand.moments import DAY
+from demand.packing import pack, with_habits
 from demand.prompts import Prompt
-from modeling.parallel import ON_GPU, device
+from modeling.parallel import on_device
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Batch:
         lengths, starts_S1: of each prompt; where each starts, and T at the end.
         queries_R: positions of the queries.
         moments_R: microseconds when each query is asked.
+        days_M, day_R: the days of these, counted from 1970-01-01 on, each once, and which of them each query's is. The
+            days stay on the host, where sales are looked up by them.
         horizons_R: days that each query asks about; 0 for the next order.
         waits_R: as in Prompt.
         customer_RC, wait_RE, met_query_P, met_item_P, met_count_P, habits_PF: as in demand.habits.Habits.
@@ -38,6 +42,8 @@ class Batch:
     starts_S1: Tensor
     queries_R: Tensor
     moments_R: Tensor
+    days_M: np.ndarray
+    day_R: Tensor
     horizons_R: Tensor
     waits_R: Tensor
     customer_RC: Tensor
@@ -54,30 +60,36 @@ class Batch:
         """From what `pack` returns, on this process's device.
 
         Args:
+            arrays: with habits (demand.packing.with_habits) or without.
             multiple: the tokens' number is made a multiple of it, with a sequence at the end that nobody asks.
         """
         tokens, lengths = arrays["tokens"], arrays["lengths"]
         if missing := -len(tokens) % multiple:
             tokens, lengths = np.pad(tokens, (0, missing)), np.append(lengths, np.int32(missing))
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        met = packed_habits(arrays)
+        if "item_PF" not in arrays:
+            arrays = with_habits(arrays)
+        met = Habits(*(arrays[name] for name in Habits._fields))
+        days_M, day_R = np.unique(arrays["moments"] // DAY, return_inverse=True)
         return cls(
-            tokens_T=_tensor(tokens, torch.long),
-            places_T=_tensor(np.arange(len(tokens)) - np.repeat(starts[:-1], lengths), torch.long),
+            tokens_T=on_device(tokens, torch.long),
+            places_T=on_device(np.arange(len(tokens)) - np.repeat(starts[:-1], lengths), torch.long),
             lengths=tuple(lengths.tolist()),
-            starts_S1=_tensor(starts, torch.int32),
-            queries_R=_tensor(arrays["queries"], torch.long),
-            moments_R=_tensor(arrays["moments"], torch.long),
-            horizons_R=_tensor(arrays["horizons"], torch.float32),
-            waits_R=_tensor(arrays["waits"], torch.float32),
-            customer_RC=_tensor(met.customer_QC, torch.float32),
-            wait_RE=_tensor(met.wait_QE, torch.float32),
-            met_query_P=_tensor(met.query_P, torch.long),
-            met_item_P=_tensor(met.item_P, torch.long),
-            met_count_P=_tensor(met.count_P, torch.float32),
-            habits_PF=_tensor(met.item_PF, torch.float32),
-            targets_Y=_tensor(arrays["targets"], torch.long),
-            target_query_Y=_tensor(np.repeat(np.arange(len(arrays["queries"])), arrays["target_counts"]), torch.long),
+            starts_S1=on_device(starts, torch.int32),
+            queries_R=on_device(arrays["queries"], torch.long),
+            moments_R=on_device(arrays["moments"], torch.long),
+            days_M=days_M,
+            day_R=on_device(day_R, torch.long),
+            horizons_R=on_device(arrays["horizons"], torch.float32),
+            waits_R=on_device(arrays["waits"], torch.float32),
+            customer_RC=on_device(met.customer_QC, torch.float32),
+            wait_RE=on_device(met.wait_QE, torch.float32),
+            met_query_P=on_device(met.query_P, torch.long),
+            met_item_P=on_device(met.item_P, torch.long),
+            met_count_P=on_device(met.count_P, torch.float32),
+            habits_PF=on_device(met.item_PF, torch.float32),
+            targets_Y=on_device(arrays["targets"], torch.long),
+            target_query_Y=on_device(np.repeat(np.arange(len(arrays["queries"])), arrays["target_counts"]), torch.long),
         )
 
     @classmethod
@@ -89,10 +101,3 @@ class Batch:
     def longest(self) -> int:
         """Tokens of the longest prompt."""
         return max(self.lengths)
-
-
-def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
-    tensor = torch.as_tensor(np.array(array), dtype=dtype)
-    if not ON_GPU:
-        return tensor
-    return tensor.pin_memory().to(device(), non_blocking=True)  # while the device still computes

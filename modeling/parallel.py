@@ -1,8 +1,10 @@
 """Process groups and devices: one place that knows whether there is a GPU and how many processes work together."""
 
 import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -10,6 +12,8 @@ from torch import Tensor
 from modeling.layout import LayoutSettings
 
 ON_GPU = torch.cuda.is_available()
+FUSES = ON_GPU and any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
+"""Whether chains of small operations become one kernel: torch.compile makes it, and needs a C compiler for that."""
 
 
 def initialize(seed: int = 0, layout: LayoutSettings | None = None) -> None:
@@ -38,6 +42,12 @@ def initialize(seed: int = 0, layout: LayoutSettings | None = None) -> None:
 def device() -> torch.device:
     """Where this process computes."""
     return torch.device("cuda", torch.cuda.current_device()) if ON_GPU else torch.device("cpu")
+
+
+def on_device(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    """A copy of an array where this process computes, on its way while the device still does something else."""
+    tensor = torch.as_tensor(np.array(array), dtype=dtype)
+    return tensor.pin_memory().to(device(), non_blocking=True) if ON_GPU else tensor
 
 
 def seed_dropout(seed: int, sequence_parallel: bool) -> None:

@@ -4,8 +4,10 @@ Shapes: T tokens of all sequences in a row, N heads, G query groups, H head widt
 and K keys of each.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from inspect import signature
 from itertools import accumulate, pairwise
 from typing import Any, cast
 
@@ -100,10 +102,9 @@ class PackedAttention(_Attention):
         if packed_seq_params.split:
             return self._of_chunks(query, key, value, packed_seq_params.lengths, packed_seq_params.split, dropout)
         if not dropout and has_flash_attention(query):
-            from torch.nn.attention.varlen import varlen_attn  # loads a compiler, which only a GPU is worth
-
             starts, longest = packed_seq_params.cu_seqlens_q, packed_seq_params.max_seqlen_q
-            output = varlen_attn(
+            grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] and _asks_for_groups() else {}
+            output = _varlen_attention()(
                 query,
                 key,
                 value,
@@ -113,7 +114,7 @@ class PackedAttention(_Attention):
                 longest,
                 scale=self.scale,
                 window_size=(-1, 0),  # causal
-                enable_gqa=query.shape[1] != key.shape[1],
+                **grouped,
             )
             return cast(Tensor, output).flatten(1)
         if self.is_last and packed_seq_params.asked_R is not None:
@@ -238,6 +239,18 @@ def has_flash_attention(query: Tensor) -> bool:
     width = query.shape[-1]
     half = query.dtype in (torch.bfloat16, torch.float16)
     return query.is_cuda and half and width % 8 == 0 and width <= 192 and _is_ampere_or_later()
+
+
+def _varlen_attention() -> Callable[..., Any]:
+    from torch.nn.attention.varlen import varlen_attn  # loads a compiler, which only a GPU is worth
+
+    return cast(Callable[..., Any], varlen_attn)
+
+
+@cache
+def _asks_for_groups() -> bool:
+    """Whether it must be told that heads share keys; before PyTorch 2.12 it saw that for itself."""
+    return "enable_gqa" in signature(_varlen_attention()).parameters
 
 
 @cache

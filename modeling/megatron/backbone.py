@@ -31,6 +31,7 @@ from modeling.megatron.layer import AskedLayer
 from modeling.megatron.lora import LoraColumnParallelLinear, LoraRowParallelLinear
 from modeling.megatron.norm import Norm
 from modeling.megatron.rotary import Rotation
+from modeling.parallel import FUSES
 from modeling.settings import LoraSettings, ModelSettings
 
 EMBEDDING_STD = 0.1
@@ -43,6 +44,8 @@ ACTIVATIONS = {
     "swiglu": silu,
     "geglu_tanh": partial(gelu, approximate="tanh"),
 }
+FUSED = {"swiglu": silu, "gelu_tanh": gelu, "geglu_tanh": gelu}
+"""Those of which Megatron has one kernel with the bias; its GELU is always the approximation."""
 POSITIONS = {"rotary": "rope", "learned": "learned_absolute", "relative": "relative"}
 
 
@@ -52,6 +55,7 @@ def transformer_config(
     """Megatron-core's own configuration of a model in a layout; its layers find `lora` there, too."""
     layout = layout or LayoutSettings()
     dtype = torch.float32 if layout.precision == "fp32" else torch.bfloat16
+    fused = FUSES and settings.activation in FUSED and (settings.bias or settings.gated)
     config = TransformerConfig(
         num_layers=settings.layers,
         hidden_size=settings.hidden,
@@ -63,7 +67,8 @@ def transformer_config(
         attention_dropout=0.0,
         normalization={"layer": "LayerNorm", "rms": "RMSNorm"}[settings.norm],
         layernorm_epsilon=settings.norm_epsilon,
-        activation_func=ACTIVATIONS[settings.activation],
+        activation_func=(FUSED if fused else ACTIVATIONS)[settings.activation],
+        bias_activation_fusion=fused,
         gated_linear_unit=settings.gated,
         add_bias_linear=settings.bias,
         add_qkv_bias=settings.qkv_bias,
@@ -72,7 +77,7 @@ def transformer_config(
         embedding_init_method_std=EMBEDDING_STD,
         use_cpu_initialization=not torch.cuda.is_available(),
         gradient_accumulation_fusion=False,
-        bias_dropout_fusion=False,
+        bias_dropout_fusion=FUSES,
         calculate_per_token_loss=True,  # the "token" of our loss is a target item
         tensor_model_parallel_size=layout.tensor,
         pipeline_model_parallel_size=layout.pipeline,

@@ -21,11 +21,10 @@ from torch.nn.functional import gelu, linear
 
 from demand.catalogue import Catalogue
 from demand.habits import EXPECTED, LATELY, LATELY_TO_DAILY, OF_CUSTOMERS, OF_ITEMS, OF_WAITS
-from demand.moments import DAY
 from demand.names import NAME_WIDTH, name_vectors
 from demand.sales import OF_SALES, WINDOWS, Sales
 from modeling.batch import Batch
-from modeling.parallel import highest_of_tensor_group
+from modeling.parallel import highest_of_tensor_group, on_device
 from modeling.waiting import FROM, chance_of_order, waiting_loss
 
 PRIOR_ORDERS = 2.0
@@ -170,9 +169,11 @@ class DemandHead(MegatronModule):
         words_LD = words_WD[held.rows]
         own_RL = _copied(self.vocabulary_query, query_RD) @ words_LD.T * self.sold_L
         named_RL = _copied(self.name_query, query_RD) @ self.name_LN.T
-        sales_MLK, day_R = self._sales(batch.moments_R)
+        sales_MLK, day_R = self._sales(batch.days_M), batch.day_R
         logits_RL = (own_RL + named_RL).float() + bias_L + self._trend(query_RD, sales_MLK, day_R)
-        here_P = ((batch.met_item_P >= held.first) & (batch.met_item_P < held.last)).nonzero().squeeze(-1)
+        here_P: Tensor | slice = slice(None)
+        if held.last - held.first < self.item_count:
+            here_P = ((batch.met_item_P >= held.first) & (batch.met_item_P < held.last)).nonzero().squeeze(-1)
         query_P, place_P = batch.met_query_P[here_P], batch.met_item_P[here_P] - held.first
         asked_RH = _copied(self.habit_query, query_RD) + _copied(self.habit_customer, customer_RC)
         item_LH = _copied(self.habit_item, words_LD)
@@ -185,14 +186,13 @@ class DemandHead(MegatronModule):
         log_size_R = batch.customer_RC[:, EXPECTED] + more_R
         return Forecast(held, self.item_count, logits_RL, _log_total(logits_RL), log_size_R, log_rate_RK)
 
-    def _sales(self, moments_R: Tensor) -> tuple[Tensor, Tensor]:
-        """How this process's items sold before each different day of the questions, (M, L, K), and each question's day
-        among these. The share of everything sold is against that at the end, which the items' biases know."""
-        days_M, day_R = torch.div(moments_R, DAY, rounding_mode="floor").unique(return_inverse=True)
+    def _sales(self, days_M: np.ndarray) -> Tensor:
+        """How this process's items sold before each day, (M, L, K). The share of everything sold is against that at the
+        end, which the items' biases know."""
         mine = slice(self.held.first, self.held.last)
-        features = self.sales.features(days_M.cpu().numpy())[:, mine]
+        features = self.sales.features(days_M)[:, mine]
         features[..., 0] -= self.share_at_end_V[mine]
-        return torch.from_numpy(features).to(moments_R.device), day_R
+        return on_device(features, torch.float32)
 
     def _trend(self, query_RD: Tensor, sales_MLK: Tensor, day_R: Tensor) -> Tensor:
         """What is added to each item's score, (R, L): its sales of late, by weights of each query's own."""
