@@ -147,9 +147,7 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
     data = [each for step in range(shape.warmup + shape.steps) for each in packs(step)]
     processes = min((os.cpu_count() or 1) - 1, MOST_PROCESSES)
     ready = ahead(with_habits, data, processes)
-    figures = measured(
-        shape, lambda _: tuning.step(list(islice(ready, shape.microbatches)), range(shape.microbatches))
-    )
+    figures = measured(shape, lambda _: tuning.step(list(islice(ready, shape.microbatches)), range(shape.microbatches)))
     dist.destroy_process_group()  # its threads would end the process for their part if they met its end
     hidden = settings.hidden
     habits = (

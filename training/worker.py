@@ -1,5 +1,6 @@
 """What each Ray Train worker does: reads its microbatches, steps, validates, reports checkpoints."""
 
+import os
 import shutil
 import tempfile
 import time
@@ -16,13 +17,14 @@ import torch.distributed as dist
 
 from demand.catalogue import Catalogue
 from demand.metrics import top_k
-from demand.packing import TYPES
+from demand.packing import TYPES, with_habits
 from demand.vocabulary import Vocabulary
+from modeling.ahead import MOST_PROCESSES, ahead
 from modeling.checkpoint import Checkpoint, load_checkpoint
 from modeling.megatron.finetuning import FineTuning, Schedule, Step
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
 from modeling.megatron.shards import load_weights
-from modeling.parallel import device, initialize, share
+from modeling.parallel import ON_GPU, device, initialize, share
 from modeling.snapshot import load_snapshot, save_snapshot
 from training.crew import Member
 from training.job import Job
@@ -39,6 +41,7 @@ class Worker:
         self.settings, layout = job.settings.training, job.settings.layout
         initialize(self.settings.seed, layout)
         self.copy, self.copies = share()
+        self.mine = range(self.copy, self.settings.microbatches, self.copies)
         self.vocabulary, self.catalogue = Vocabulary.from_json(job.vocabulary), Catalogue(job.items)
         sizes, lora = (len(self.vocabulary), len(self.catalogue)), job.settings.lora
         model = DemandModel(job.settings.model, *sizes, layout, lora, self.catalogue)
@@ -62,8 +65,9 @@ class Worker:
         steps = self.job.total_steps
         every = max(steps // (self.settings.epochs * self.settings.reports_per_epoch), 1)
         pace = Pace(len(self.losses), steps)
-        for number, rows in islice(enumerate(self._rows("train", self.settings.microbatches)), len(self.losses), steps):
-            outcome = self._step(number, rows)
+        ready = self._microbatches(len(self.losses), steps)
+        for number in range(len(self.losses), steps):
+            outcome = self._step(number, ready)
             self.losses.append(outcome.loss)
             if outcome.skipped:
                 self.skipped.append(number)
@@ -103,10 +107,17 @@ class Worker:
                 }
             )
 
-    def _step(self, number: int, rows: pa.Table) -> Step:
-        mine = range(self.copy, self.settings.microbatches, self.copies)
+    def _step(self, number: int, ready: Iterator[dict[str, np.ndarray]]) -> Step:
         base = (self.settings.seed * 1_000_003 + number) * self.settings.microbatches
-        return self.tuning.step([_arrays(rows, row) for row in mine], [base + row for row in mine])
+        return self.tuning.step(list(islice(ready, len(self.mine))), [base + row for row in self.mine])
+
+    def _microbatches(self, first: int, end: int) -> Iterator[dict[str, np.ndarray]]:
+        """This worker's microbatches of these steps, in order. Beside a GPU, processes prepare them ahead."""
+        steps = islice(self._rows("train", self.settings.microbatches), first, end)
+        arrays = (_arrays(rows, row) for rows in steps for row in self.mine)
+        here = ray.train.get_context().get_local_world_size()
+        processes = min((os.cpu_count() or 1) // here - 1, MOST_PROCESSES) if ON_GPU else 0
+        return ahead(with_habits, arrays, processes)
 
     def _report(self, pace: Pace, loss: float) -> None:
         metrics = {

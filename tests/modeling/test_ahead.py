@@ -1,0 +1,43 @@
+"""Work ahead: in order, in other processes, no further ahead than promised, and errors arrive where they belong."""
+
+import math
+import os
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+
+from modeling.ahead import BEFOREHAND, ahead
+
+
+def numbers(taken: list[int]) -> Iterator[int]:
+    for number in range(1_000):
+        taken.append(number)
+        yield number
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_everything_is_made_in_order(processes: int) -> None:
+    assert list(ahead(math.factorial, range(50), processes)) == [math.factorial(number) for number in range(50)]
+
+
+def test_other_processes_work() -> None:
+    assert os.getpid() not in set(ahead(_process, range(4), 2))
+
+
+def test_items_are_taken_only_a_few_ahead() -> None:
+    taken: list[int] = []
+    assert list(islice(ahead(math.factorial, numbers(taken), 2), 5)) == [1, 1, 2, 6, 24]
+    assert len(taken) == 5 + 2 + BEFOREHAND
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_an_error_arrives_where_the_item_would(processes: int) -> None:
+    made = ahead(math.sqrt, [1, 4, -1, 9], processes)
+    assert list(islice(made, 2)) == [1, 2]
+    with pytest.raises(ValueError, match=r"(math domain error|nonnegative)"):
+        next(made)
+
+
+def _process(_: int) -> int:
+    return os.getpid()
