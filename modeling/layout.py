@@ -40,6 +40,12 @@ class LayoutSettings(BaseModel):
         return (self.tensor if self.sequence_parallel else 1) * (2 * self.context if self.context > 1 else 1)
 
     @property
+    def compiles(self) -> bool:
+        """Whether torch.compile understands a layer: collectives, recomputation and Transformer Engine stop it, and in
+        32 bits there is no attention over a whole pack."""
+        return self.tensor == self.context == 1 and self.recompute == "none" and self.precision == "bf16"
+
+    @property
     def model_parallel(self) -> int:
         """Processes that hold one copy of the model together."""
         return self.tensor * self.pipeline * self.context

@@ -45,8 +45,8 @@ def device() -> torch.device:
 
 
 def on_device(array: np.ndarray, dtype: torch.dtype) -> Tensor:
-    """A copy of an array where this process computes, on its way while the device still does something else."""
-    tensor = torch.as_tensor(np.array(array), dtype=dtype)
+    """An array where this process computes, on its way while the device still does something else."""
+    tensor = torch.as_tensor(np.require(array, requirements="W"), dtype=dtype)
     return tensor.pin_memory().to(device(), non_blocking=True) if ON_GPU else tensor
 
 

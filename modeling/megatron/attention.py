@@ -101,7 +101,7 @@ class PackedAttention(_Attention):
         dropout = self.dropout if self.training else 0.0
         if packed_seq_params.split:
             return self._of_chunks(query, key, value, packed_seq_params.lengths, packed_seq_params.split, dropout)
-        if not dropout and has_flash_attention(query):
+        if not dropout and query.is_cuda and has_flash_attention(query.shape[-1], query.dtype):
             starts, longest = packed_seq_params.cu_seqlens_q, packed_seq_params.max_seqlen_q
             grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] and _asks_for_groups() else {}
             output = _varlen_attention()(
@@ -234,11 +234,10 @@ def _trains_on_cpu(query: Tensor) -> bool:
     return query.requires_grad and query.device.type == "cpu" and query.dtype == torch.float32
 
 
-def has_flash_attention(query: Tensor) -> bool:
-    """Whether PyTorch's attention over packed sequences, one kernel for all of them, knows such heads here."""
-    width = query.shape[-1]
-    half = query.dtype in (torch.bfloat16, torch.float16)
-    return query.is_cuda and half and width % 8 == 0 and width <= 192 and _is_ampere_or_later()
+def has_flash_attention(width: int, dtype: torch.dtype) -> bool:
+    """Whether PyTorch's attention over packed sequences, one kernel for all of them, knows such heads on this GPU."""
+    half = dtype in (torch.bfloat16, torch.float16)
+    return half and width % 8 == 0 and width <= 192 and _is_ampere_or_later()
 
 
 def _varlen_attention() -> Callable[..., Any]:

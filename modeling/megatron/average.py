@@ -20,14 +20,16 @@ class Average:
     """The mean of the learned weights that this process holds, in 32 bits."""
 
     def __init__(self, model: DemandModel, decay: float) -> None:
-        """`decay` is the share of the mean that a step leaves; 0 keeps no more than the last step's weights."""
+        """`decay` is the share of the mean that a step leaves; 0 keeps no mean: the weights themselves stand for it."""
         self._model, self._decay = model, decay
         self._learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._means = [parameter.detach().float().clone() for parameter in self._learned]
+        self._means = [parameter.detach().float().clone() for parameter in self._learned] if decay else []
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Takes in the weights after a step, the first of which is step 1."""
+        if not self._decay:
+            return
         decay = min(self._decay, step / (step + 9))
         weights: list[Tensor | Any] = [parameter.detach().float() for parameter in self._learned]
         get_ema_multi_avg_fn(decay)(self._means, weights, step)
@@ -35,6 +37,9 @@ class Average:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The model answers with the mean."""
+        if not self._means:
+            yield
+            return
         own = [parameter.detach().clone() for parameter in self._learned]
         self._put(self._means)
         try:
@@ -44,7 +49,8 @@ class Average:
 
     def sharded(self, state: dict[str, Any]) -> dict[str, Any]:
         """Megatron's description of the model's weights, with the mean in the place of those that are learned."""
-        means = {weight.data_ptr(): mean for weight, mean in zip(self._learned, self._means, strict=True)}
+        answering = self._means or [weight.detach().float() for weight in self._learned]
+        means = {weight.data_ptr(): mean for weight, mean in zip(self._learned, answering, strict=True)}
 
         def exchange(each: Any) -> Any:
             if isinstance(getattr(each, "data", None), Tensor):
@@ -67,7 +73,7 @@ class Average:
     def load(self, state: dict[str, Any]) -> None:
         """The inverse of `sharded`, whose tensors were filled."""
         names = {id(parameter): name for name, parameter in self._model.named_parameters()}
-        for parameter, mean in zip(self._learned, self._means, strict=True):
+        for parameter, mean in zip(self._learned, self._means, strict=bool(self._means)):
             mean.copy_(state[names[id(parameter)]])
 
     @torch.no_grad()

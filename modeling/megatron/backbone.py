@@ -25,13 +25,13 @@ from torch.nn.functional import gelu, relu, silu
 
 from modeling.batch import Batch
 from modeling.layout import LayoutSettings
-from modeling.megatron.attention import MaskedAttention, PackedAttention, Packing
+from modeling.megatron.attention import MaskedAttention, PackedAttention, Packing, has_flash_attention
 from modeling.megatron.context import Split
 from modeling.megatron.layer import AskedLayer
-from modeling.megatron.lora import LoraColumnParallelLinear, LoraRowParallelLinear
+from modeling.megatron.linear import Column, Row
+from modeling.megatron.lora import LoraColumn, LoraRow
 from modeling.megatron.norm import Norm
 from modeling.megatron.rotary import Rotation
-from modeling.parallel import FUSES
 from modeling.settings import LoraSettings, ModelSettings
 
 EMBEDDING_STD = 0.1
@@ -44,8 +44,6 @@ ACTIVATIONS = {
     "swiglu": silu,
     "geglu_tanh": partial(gelu, approximate="tanh"),
 }
-FUSED = {"swiglu": silu, "gelu_tanh": gelu, "geglu_tanh": gelu}
-"""Those of which Megatron has one kernel with the bias; its GELU is always the approximation."""
 POSITIONS = {"rotary": "rope", "learned": "learned_absolute", "relative": "relative"}
 
 
@@ -55,7 +53,6 @@ def transformer_config(
     """Megatron-core's own configuration of a model in a layout; its layers find `lora` there, too."""
     layout = layout or LayoutSettings()
     dtype = torch.float32 if layout.precision == "fp32" else torch.bfloat16
-    fused = FUSES and settings.activation in FUSED and (settings.bias or settings.gated)
     config = TransformerConfig(
         num_layers=settings.layers,
         hidden_size=settings.hidden,
@@ -67,8 +64,7 @@ def transformer_config(
         attention_dropout=0.0,
         normalization={"layer": "LayerNorm", "rms": "RMSNorm"}[settings.norm],
         layernorm_epsilon=settings.norm_epsilon,
-        activation_func=(FUSED if fused else ACTIVATIONS)[settings.activation],
-        bias_activation_fusion=fused,
+        activation_func=ACTIVATIONS[settings.activation],
         gated_linear_unit=settings.gated,
         add_bias_linear=settings.bias,
         add_qkv_bias=settings.qkv_bias,
@@ -77,7 +73,7 @@ def transformer_config(
         embedding_init_method_std=EMBEDDING_STD,
         use_cpu_initialization=not torch.cuda.is_available(),
         gradient_accumulation_fusion=False,
-        bias_dropout_fusion=FUSES,
+        bias_dropout_fusion=False,
         calculate_per_token_loss=True,  # the "token" of our loss is a target item
         tensor_model_parallel_size=layout.tensor,
         pipeline_model_parallel_size=layout.pipeline,
@@ -151,12 +147,14 @@ def _layer(spec: ModuleSpec, settings: ModelSettings, config: TransformerConfig,
     parts[0].core_attention = attention
     if settings.qk_norm:
         parts[0].q_layernorm = parts[0].k_layernorm = Norm
-    if config.fp8:
+    matrices = {ColumnParallelLinear: Column, RowParallelLinear: Row}
+    if config.lora.rank:
+        matrices = {ColumnParallelLinear: LoraColumn, RowParallelLinear: LoraRow}
+    elif config.fp8:
         from megatron.core.extensions.transformer_engine import TEColumnParallelLinear, TERowParallelLinear
 
-        _exchange(parts, {ColumnParallelLinear: TEColumnParallelLinear, RowParallelLinear: TERowParallelLinear})
-    if config.lora.rank:
-        _exchange(parts, {ColumnParallelLinear: LoraColumnParallelLinear, RowParallelLinear: LoraRowParallelLinear})
+        matrices = {ColumnParallelLinear: TEColumnParallelLinear, RowParallelLinear: TERowParallelLinear}
+    _exchange(parts, matrices)
     return spec
 
 
@@ -164,6 +162,18 @@ def _exchange(parts: list[Any], others: Mapping[type, type]) -> None:
     for part in parts:
         for name, module in vars(part).items():
             setattr(part, name, others.get(module, module) if isinstance(module, type) else module)
+
+
+def compile_layers(core: GPTModel) -> None:
+    """Has each layer's small operations become few kernels, in its first passes, which take a minute for it.
+
+    Only with attention over whole packs: torch.compile would make kernels anew for every number of sequences.
+    """
+    if not has_flash_attention(core.config.kv_channels, torch.bfloat16):
+        return
+    torch._dynamo.config.recompile_limit = 32  # the last layer and others, one length and any, learning and answering
+    for layer in core.decoder.layers:
+        layer.compile()
 
 
 def read_queries(core: GPTModel, batch: Batch, config: TransformerConfig) -> Tensor:

@@ -17,10 +17,11 @@ from torch import Tensor
 from modeling.batch import Batch
 from modeling.layout import LayoutSettings
 from modeling.megatron.average import Average
+from modeling.megatron.backbone import compile_layers
 from modeling.megatron.model import DemandModel
 from modeling.megatron.optimizer import allocate_moments, build_optimizer, load_optimizer, sound_step
 from modeling.megatron.shards import NAMED
-from modeling.parallel import ON_GPU, answers, device, fast_forward, seed_dropout
+from modeling.parallel import FUSES, ON_GPU, answers, device, fast_forward, seed_dropout
 
 LEARNER = "learner."
 FINAL_RATE = 0.05
@@ -64,6 +65,8 @@ class FineTuning:
         layout = layout or LayoutSettings()
         mixed = layout.precision != "fp32"
         self.model = model.to(device())
+        if FUSES and layout.compiles and model.settings.architecture == "gpt":
+            compile_layers(model.core)
         self._max_gradient_norm = schedule.max_gradient_norm
         self._tokens_multiple = layout.tokens_multiple
         self._parallel = DistributedDataParallel(

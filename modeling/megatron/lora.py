@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from megatron.core.tensor_parallel import (
-    ColumnParallelLinear,
-    RowParallelLinear,
     copy_to_tensor_model_parallel_region,
     gather_from_sequence_parallel_region,
     reduce_from_tensor_model_parallel_region,
@@ -24,12 +22,13 @@ from megatron.core.transformer.mlp import apply_swiglu_sharded_factory
 from megatron.core.transformer.utils import make_sharded_tensors_for_checkpoint
 from torch import Tensor, nn
 
+from modeling.megatron.linear import Column, Row
 from modeling.settings import LoraSettings
 
 A, B = "lora_a", "lora_b"
 
 
-class LoraColumnParallelLinear(ColumnParallelLinear):
+class LoraColumn(Column):
     """Megatron's matrix split by rows, whose own weights stay as they are."""
 
     def __init__(self, input_size: int, output_size: int, *, config: Any, **options: Any) -> None:
@@ -63,7 +62,7 @@ class LoraColumnParallelLinear(ColumnParallelLinear):
         return state
 
 
-class LoraRowParallelLinear(RowParallelLinear):
+class LoraRow(Row):
     """Megatron's matrix split by columns, whose own weights stay as they are."""
 
     def __init__(self, input_size: int, output_size: int, *, config: Any, **options: Any) -> None:

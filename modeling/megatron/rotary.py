@@ -10,8 +10,6 @@ import torch
 from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
 from torch import Tensor
 
-from modeling.parallel import FUSES
-
 
 @dataclass(frozen=True)
 class Rotation:
@@ -54,7 +52,3 @@ class _Rotated(torch.autograd.Function):
 def _turned(heads_TNH: Tensor, cos_T1H: Tensor, sin_T1H: Tensor, direction: int) -> Tensor:
     other_TNH = heads_TNH.roll(heads_TNH.shape[-1] // 2, -1)
     return torch.mul(heads_TNH, cos_T1H).addcmul_(other_TNH, sin_T1H, value=direction)
-
-
-if FUSES:
-    _turned = torch.compile(_turned)
