@@ -23,7 +23,7 @@ class Average:
         """`decay` is the share of the mean that a step leaves; 0 keeps no mean: the weights themselves stand for it."""
         self._model, self._decay = model, decay
         self._learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._means = [parameter.detach().float().clone() for parameter in self._learned] if decay else []
+        self._means = self._weights() if decay else []
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -49,7 +49,7 @@ class Average:
 
     def sharded(self, state: dict[str, Any]) -> dict[str, Any]:
         """Megatron's description of the model's weights, with the mean in the place of those that are learned."""
-        answering = self._means or [weight.detach().float() for weight in self._learned]
+        answering = self._means or self._weights()
         means = {weight.data_ptr(): mean for weight, mean in zip(self._learned, answering, strict=True)}
 
         def exchange(each: Any) -> Any:
@@ -75,6 +75,9 @@ class Average:
         names = {id(parameter): name for name, parameter in self._model.named_parameters()}
         for parameter, mean in zip(self._learned, self._means, strict=bool(self._means)):
             mean.copy_(state[names[id(parameter)]])
+
+    def _weights(self) -> list[Tensor]:
+        return [weight.detach().to(torch.float32, copy=True) for weight in self._learned]
 
     @torch.no_grad()
     def _put(self, weights: list[Tensor]) -> None:
