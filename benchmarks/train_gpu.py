@@ -1,6 +1,6 @@
 """Training speed on one GPU: demandcast's fine-tuning against transformers on models of the same shape, in bf16.
 
-    make bench-gpu                                     # three shapes, both sides alternating, and their ratio
+    make bench-gpu                                     # three shapes, both sides in turn, and their ratio
     python benchmarks/train_gpu.py --shape llama-1b --rounds 3 --recompute
     python benchmarks/train_gpu.py --shape tiny        # no figures worth keeping: runs everywhere, tries the script
 
@@ -26,10 +26,11 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 ITEMS, QUERIES, ORDER = 2_222, 20, 8
+STEPS = 1_000
+"""Over which the learning rate falls; only some of them are taken."""
+READY = "ready"
 PEAKS = {
     "NVIDIA B200": 2_250e12,
     "NVIDIA H200": 989e12,
@@ -105,10 +109,17 @@ def tokens_of_a_step(shape: Shape, step: int) -> np.ndarray:
     return np.random.default_rng(step).integers(shape.vocabulary, shape.vocabulary + ITEMS, size)
 
 
-def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
-    """Tokens per second of modeling.megatron.finetuning."""
-    import torch.distributed as dist
+@dataclass(frozen=True)
+class Side:
+    """One side, ready: its next step, how it was made, and floating-point operations a token."""
 
+    step: Callable[[int], Any]
+    operations: float
+    compiled: bool
+
+
+def demandcast(shape: Shape, recompute: bool) -> Side:
+    """modeling.megatron.finetuning, with what a training worker has beside it: processes that prepare its packs."""
     from demand.habits import OF_ITEMS
     from demand.moments import DAY
     from demand.packing import pack, with_habits
@@ -119,14 +130,14 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
     from modeling.layout import LayoutSettings
     from modeling.megatron.finetuning import FineTuning, Schedule
     from modeling.megatron.model import DemandModel
-    from modeling.parallel import initialize
+    from modeling.parallel import FUSES, initialize
     from modeling.settings import ModelSettings
 
     settings = ModelSettings(**shape.settings)
     layout = LayoutSettings(precision="bf16", recompute="full" if recompute else "none")
     initialize()
     model = DemandModel(settings, shape.vocabulary + ITEMS, ITEMS, layout)
-    tuning = FineTuning(model, Schedule(1e-4, 1, shape.warmup + shape.steps, 0.01, 1.0), layout)
+    tuning = FineTuning(model, Schedule(1e-4, 1, STEPS, 0.01, 1.0), layout)
     queries = np.linspace(shape.tokens / QUERIES, shape.tokens - 1, QUERIES).astype(np.int32)
 
     times = np.linspace(0, 365, shape.tokens).astype(np.int64) * DAY
@@ -144,21 +155,25 @@ def demandcast(shape: Shape, recompute: bool) -> dict[str, Any]:
         rng = np.random.default_rng(step)
         return [pack([prompt(row, rng) for row in rows]) for rows in tokens_of_a_step(shape, step)]
 
-    data = [each for step in range(shape.warmup + shape.steps) for each in packs(step)]
-    processes = min((os.cpu_count() or 1) - 1, MOST_PROCESSES)
-    ready = ahead(with_habits, data, processes)
-    figures = measured(shape, lambda _: tuning.step(list(islice(ready, shape.microbatches)), range(shape.microbatches)))
-    dist.destroy_process_group()  # its threads would end the process for their part if they met its end
+    ready = ahead(
+        with_habits,
+        (each for step in count() for each in packs(step)),
+        min((os.cpu_count() or 1) - 1, MOST_PROCESSES),
+    )
+
+    def step(_: int) -> None:
+        tuning.step(list(islice(ready, shape.microbatches)), range(shape.microbatches))
+
     hidden = settings.hidden
     habits = (
         settings.habit_width * (len(OF_ITEMS) + len(OF_SALES) + settings.habit_width) * min(shape.tokens, ITEMS) / 2
     )
     head = (hidden * (hidden + settings.habit_width + ITEMS) + habits) * QUERIES / shape.tokens
-    return {**figures, "operations": 6 * head + operations_of_layers(shape)}
+    return Side(step, 6 * head + operations_of_layers(shape), FUSES and layout.compiles)
 
 
-def transformers(shape: Shape, recompute: bool) -> dict[str, Any]:
-    """Tokens per second of transformers' model of this shape in a plain training loop."""
+def transformers(shape: Shape, recompute: bool) -> Side:
+    """transformers' model of this shape in a plain training loop."""
     import torch
 
     from modeling.families import COUNTERPARTS
@@ -176,47 +191,48 @@ def transformers(shape: Shape, recompute: bool) -> dict[str, Any]:
     compiled = device == "cuda" and bool(shutil.which("gcc") or shutil.which("cc"))
     answer = torch.compile(model) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, betas=(0.9, 0.95), weight_decay=0.01, fused=True)
-    steps = range(shape.warmup + shape.steps)
-    data = [torch.from_numpy(tokens_of_a_step(shape, step)) for step in steps]
-    if device == "cuda":
-        data = [tokens.pin_memory() for tokens in data]
 
     def step(number: int) -> None:
         optimizer.zero_grad()
-        for tokens in data[number].to(device, non_blocking=True):
+        data = torch.from_numpy(tokens_of_a_step(shape, number))
+        for tokens in (data.pin_memory() if device == "cuda" else data).to(device, non_blocking=True):
             with torch.autocast(device, torch.bfloat16):
                 loss = answer(input_ids=tokens, labels=tokens).loss / shape.microbatches
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
-    figures = measured(shape, step)
     head = settings.hidden * (shape.vocabulary + ITEMS)
-    return {**figures, "compiled": compiled, "operations": 6 * head + operations_of_layers(shape)}
+    return Side(step, 6 * head + operations_of_layers(shape), compiled)
 
 
 SIDES = {"demandcast": demandcast, "transformers": transformers}
 
 
-def measured(shape: Shape, step: Callable[[int], Any]) -> dict[str, Any]:
-    """What a side's steps cost after a few to warm up."""
+def measure_when_asked(side: Side, shape: Shape) -> None:
+    """Warms up, and at every line on standard input says in a line of JSON what the next steps cost."""
     import torch
 
     on_gpu = torch.cuda.is_available()
-    for number in range(shape.warmup + shape.steps):
-        if number == shape.warmup:
-            if on_gpu:
-                torch.cuda.synchronize()
-            started = time.perf_counter()
-        step(number)
-    if on_gpu:
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - started
-    return {
-        "device": torch.cuda.get_device_name() if on_gpu else "CPU",
-        "tokens_per_second": shape.steps * shape.tokens_a_step / seconds,
-        "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
-    }
+    wait = torch.cuda.synchronize if on_gpu else lambda: None
+    numbers = count()
+    for number in islice(numbers, shape.warmup):
+        side.step(number)
+    wait()
+    print(READY, flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        for number in islice(numbers, shape.steps):
+            side.step(number)
+        wait()
+        figures = {
+            "device": torch.cuda.get_device_name() if on_gpu else "CPU",
+            "tokens_per_second": shape.steps * shape.tokens_a_step / (time.perf_counter() - started),
+            "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
+            "compiled": side.compiled,
+            "operations": side.operations,
+        }
+        print(json.dumps(figures), flush=True)
 
 
 def operations_of_layers(shape: Shape) -> float:
@@ -231,15 +247,43 @@ def operations_of_layers(shape: Shape) -> float:
     return settings.layers * (6 * matrices + pairs)
 
 
-def in_a_process(side: str, name: str, recompute: bool) -> dict[str, Any]:
-    """One side's figures, from a fresh process."""
-    command = [sys.executable, __file__, "--shape", name, "--side", side, *(["--recompute"] if recompute else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{side} failed on {name}:\n{done.stderr}")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    rate, peak = figures["tokens_per_second"] * figures["operations"], peak_of(figures["device"])
-    return {**figures, "model_flops_per_second": rate, "mfu": rate / peak if peak else None}
+class Process:
+    """One side in a process of its own, which keeps quiet until it is asked."""
+
+    def __init__(self, side: str, shape: str, recompute: bool) -> None:
+        command = [sys.executable, __file__, "--shape", shape, "--side", side, *(["--recompute"] if recompute else [])]
+        self._name, self._errors = f"{side} on {shape}", tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
+        self._process = subprocess.Popen(
+            command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+        )
+
+    def wait(self) -> None:
+        """Until it is warm."""
+        self._line(READY)
+
+    def figures(self) -> dict[str, Any]:
+        """What its next steps cost."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        figures: dict[str, Any] = json.loads(self._line("{"))
+        rate, peak = figures["tokens_per_second"] * figures["operations"], peak_of(figures["device"])
+        return {**figures, "model_flops_per_second": rate, "mfu": rate / peak if peak else None}
+
+    def end(self) -> None:
+        """Its memory is free afterwards."""
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
+
+    def _line(self, start: str) -> str:
+        """Its next line that begins so."""
+        assert self._process.stdout
+        for line in self._process.stdout:
+            if line.startswith(start):
+                return line
+        self._errors.seek(0)
+        sys.exit(f"{self._name} failed:\n{self._errors.read()}")
 
 
 def peak_of(device: str) -> float | None:
@@ -255,19 +299,26 @@ def described(figures: dict[str, Any]) -> str:
         words.append(f"MFU {figures['mfu']:.1%}")
     if figures["peak_memory_gib"] is not None:
         words.append(f"{figures['peak_memory_gib']:.1f} GiB")
-    if figures.get("compiled") is False:
+    if not figures["compiled"]:
         words.append("not compiled")
     return ", ".join(words)
 
 
 def compare(name: str, rounds: int, recompute: bool) -> dict[str, Any]:
-    """Runs both sides in turn and prints every figure and the ratio."""
+    """Has both sides measured in turn and prints every figure and the ratio."""
     found: list[dict[str, Any]] = []
-    for number in range(1, rounds + 1):
-        sides = {side: in_a_process(side, name, recompute) for side in SIDES}
-        found.append(sides)
-        told = "; ".join(f"{side} {described(figures)}" for side, figures in sides.items())
-        print(f"{name} on {sides['demandcast']['device']}, round {number}: {told}", flush=True)
+    processes = {side: Process(side, name, recompute) for side in SIDES}
+    try:
+        for process in processes.values():
+            process.wait()
+        for number in range(1, rounds + 1):
+            sides = {side: process.figures() for side, process in processes.items()}
+            found.append(sides)
+            told = "; ".join(f"{side} {described(figures)}" for side, figures in sides.items())
+            print(f"{name} on {sides['demandcast']['device']}, round {number}: {told}", flush=True)
+    finally:
+        for process in processes.values():
+            process.end()
     ratios = [sides["demandcast"]["tokens_per_second"] / sides["transformers"]["tokens_per_second"] for sides in found]
     print(f"{name}, median: {statistics.median(ratios):.2f} x transformers", flush=True)
     return {"shape": name, "rounds": found, "ratio": statistics.median(ratios)}
@@ -288,7 +339,8 @@ def main() -> None:
         sys.exit(2)
     if chosen.side:
         sys.path.insert(0, str(ROOT))
-        print(json.dumps(SIDES[chosen.side](SHAPES[chosen.shape], chosen.recompute)))
+        shape = SHAPES[chosen.shape]
+        measure_when_asked(SIDES[chosen.side](shape, chosen.recompute), shape)
         return
     names = [chosen.shape] if chosen.shape else [name for name in SHAPES if name != "tiny"]
     found = [compare(name, chosen.rounds, chosen.recompute) for name in names]

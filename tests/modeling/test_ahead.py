@@ -2,12 +2,18 @@
 
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
+import psutil
 import pytest
 
 from modeling.ahead import BEFOREHAND, ahead
+
+ROOT = Path(__file__).parents[2]
 
 
 def numbers(taken: list[int]) -> Iterator[int]:
@@ -37,6 +43,23 @@ def test_an_error_arrives_where_the_item_would(processes: int) -> None:
     assert list(islice(made, 2)) == [1, 2]
     with pytest.raises(ValueError, match=r"(math domain error|nonnegative)"):
         next(made)
+
+
+def test_they_end_with_a_process_that_was_killed() -> None:
+    script = (
+        "import os, time; from modeling.ahead import ahead; from tests.modeling.test_ahead import _process\n"
+        "if __name__ == '__main__':\n"
+        "    made = ahead(_process, iter(int, 1), 2)\n"
+        "    print(*{next(made) for _ in range(50)}, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        assert parent.stdout
+        workers = [int(each) for each in parent.stdout.readline().split()]
+        parent.kill()
+    assert workers
+    _, alive = psutil.wait_procs([psutil.Process(each) for each in workers if psutil.pid_exists(each)], timeout=20)
+    assert not alive
 
 
 def _process(_: int) -> int:
