@@ -122,11 +122,12 @@ def demandcast(shape: Shape, recompute: bool) -> Side:
     """modeling.megatron.finetuning, with what a training worker has beside it: processes that prepare its packs."""
     from demand.habits import OF_ITEMS
     from demand.moments import DAY
-    from demand.packing import pack, with_habits
+    from demand.packing import pack
     from demand.prompts import Prompt
     from demand.record import Record
     from demand.sales import OF_SALES
     from modeling.ahead import MOST_PROCESSES, ahead
+    from modeling.batch import Batch
     from modeling.layout import LayoutSettings
     from modeling.megatron.finetuning import FineTuning, Schedule
     from modeling.megatron.model import DemandModel
@@ -156,7 +157,7 @@ def demandcast(shape: Shape, recompute: bool) -> Side:
         return [pack([prompt(row, rng) for row in rows]) for rows in tokens_of_a_step(shape, step)]
 
     ready = ahead(
-        with_habits,
+        Batch.from_arrays,
         (each for step in count() for each in packs(step)),
         min((os.cpu_count() or 1) - 1, MOST_PROCESSES),
     )

@@ -47,6 +47,7 @@ def demandcast() -> dict[str, float]:
     from demand.packing import pack
     from demand.prompts import Prompt
     from demand.record import Record
+    from modeling.batch import Batch
     from modeling.megatron.finetuning import FineTuning, Schedule
     from modeling.megatron.model import DemandModel
     from modeling.parallel import initialize
@@ -77,7 +78,7 @@ def demandcast() -> dict[str, float]:
         prompts = [prompt(row, rng) for row in tokens_of_a_step(step)]
         groups = [prompts[first : first + MICROBATCH] for first in range(0, SEQUENCES, MICROBATCH)]
         mine = range(RANK, len(groups), PROCESSES)
-        tuning.step([pack(groups[number]) for number in mine], mine)
+        tuning.step([Batch.from_arrays(pack(groups[number])) for number in mine], mine)
     rate = STEPS * SEQUENCES * TOKENS / (time.perf_counter() - started)
     dist.barrier()  # all measure the peak at the same time
     peaks = torch.tensor(matrix_peak())

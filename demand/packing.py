@@ -48,11 +48,6 @@ def pack(prompts: Sequence[Prompt]) -> dict[str, np.ndarray]:
     return {name: np.asarray({**packed, **counts}[name], dtype=type) for name, type in TYPES.items()}
 
 
-def with_habits(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A pack and the habits at its queries, by the names in Habits: most of what a processor has to do for a model."""
-    return {**arrays, **packed_habits(arrays)._asdict()}
-
-
 def packed_habits(arrays: Mapping[str, np.ndarray]) -> Habits:
     """The habits at every query of a pack; queries are numbered through."""
     found = []

@@ -1,16 +1,21 @@
 """Work done ahead by other processes, so that a device never waits for what a processor prepares."""
 
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
+from pathlib import Path
 from threading import Thread
 from typing import TypeVar
+
+from torch.multiprocessing import get_context, set_sharing_strategy
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 MOST_PROCESSES = 16
+SHARED_MEMORY, ROOM = Path("/dev/shm"), 2**30  # noqa: S108 (where Linux has it; containers may have 64 MiB)
 BEFOREHAND = 2
 """Items that wait, ready, beside those in work."""
 
@@ -19,13 +24,15 @@ def ahead(make: Callable[[Item], Made], items: Iterable[Item], processes: int) -
     """What `make` makes of each item, in order, while later ones are made already; in this process without others.
 
     Args:
-        make: a function of a module, which the processes import; `items` and what it makes travel pickled.
+        make: a function of a module, which the processes import. Items and what is made of them travel pickled, but
+            for tensors, which are made in shared memory and stay there: to unpickle them would take this process,
+            which launches a GPU's kernels, as long as that. Where there is not `ROOM` of it, this process works alone.
     """
-    if processes <= 0:
+    if processes <= 0 or shutil.disk_usage(SHARED_MEMORY).free < ROOM:
         yield from map(make, items)
         return
     coming: deque[Future[Made]] = deque()
-    with ProcessPoolExecutor(processes, get_context("forkserver"), _end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, get_context("forkserver"), _begin) as pool:
         try:
             for item in items:
                 coming.append(pool.submit(make, item))
@@ -37,8 +44,9 @@ def ahead(make: Callable[[Item], Made], items: Iterable[Item], processes: int) -
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """Ends this process when the one that it works for is gone, which a killed one cannot ask for."""
+def _begin() -> None:
+    """Readies a process, and ends it when the one that it works for is gone, which a killed one cannot ask for."""
+    set_sharing_strategy("file_system")  # by name: an open file for every tensor would have to be asked for one by one
     Thread(target=_wait_for_the_end, daemon=True).start()
 
 

@@ -5,15 +5,15 @@ before, M days, F features of an item, C of a customer, Y target items.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from demand.habits import Habits
 from demand.moments import DAY
-from demand.packing import pack, with_habits
+from demand.packing import pack, packed_habits
 from demand.prompts import Prompt
 from modeling.parallel import on_device
 
@@ -57,47 +57,53 @@ class Batch:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], multiple: int = 1) -> "Batch":
-        """From what `pack` returns, on this process's device.
+        """From what `pack` returns, on the host. The habits at its queries take a processor longer than a GPU the rest.
 
         Args:
-            arrays: with habits (demand.packing.with_habits) or without.
             multiple: the tokens' number is made a multiple of it, with a sequence at the end that nobody asks.
         """
         tokens, lengths = arrays["tokens"], arrays["lengths"]
         if missing := -len(tokens) % multiple:
             tokens, lengths = np.pad(tokens, (0, missing)), np.append(lengths, np.int32(missing))
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        if "item_PF" not in arrays:
-            arrays = with_habits(arrays)
-        met = Habits(*(arrays[name] for name in Habits._fields))
+        met = packed_habits(arrays)
         days_M, day_R = np.unique(arrays["moments"] // DAY, return_inverse=True)
         return cls(
-            tokens_T=on_device(tokens, torch.long),
-            places_T=on_device(np.arange(len(tokens)) - np.repeat(starts[:-1], lengths), torch.long),
+            tokens_T=_tensor(tokens, torch.long),
+            places_T=_tensor(np.arange(len(tokens)) - np.repeat(starts[:-1], lengths), torch.long),
             lengths=tuple(lengths.tolist()),
-            starts_S1=on_device(starts, torch.int32),
-            queries_R=on_device(arrays["queries"], torch.long),
-            moments_R=on_device(arrays["moments"], torch.long),
+            starts_S1=_tensor(starts, torch.int32),
+            queries_R=_tensor(arrays["queries"], torch.long),
+            moments_R=_tensor(arrays["moments"], torch.long),
             days_M=days_M,
-            day_R=on_device(day_R, torch.long),
-            horizons_R=on_device(arrays["horizons"], torch.float32),
-            waits_R=on_device(arrays["waits"], torch.float32),
-            customer_RC=on_device(met.customer_QC, torch.float32),
-            wait_RE=on_device(met.wait_QE, torch.float32),
-            met_query_P=on_device(met.query_P, torch.long),
-            met_item_P=on_device(met.item_P, torch.long),
-            met_count_P=on_device(met.count_P, torch.float32),
-            habits_PF=on_device(met.item_PF, torch.float32),
-            targets_Y=on_device(arrays["targets"], torch.long),
-            target_query_Y=on_device(np.repeat(np.arange(len(arrays["queries"])), arrays["target_counts"]), torch.long),
+            day_R=_tensor(day_R, torch.long),
+            horizons_R=_tensor(arrays["horizons"], torch.float32),
+            waits_R=_tensor(arrays["waits"], torch.float32),
+            customer_RC=_tensor(met.customer_QC, torch.float32),
+            wait_RE=_tensor(met.wait_QE, torch.float32),
+            met_query_P=_tensor(met.query_P, torch.long),
+            met_item_P=_tensor(met.item_P, torch.long),
+            met_count_P=_tensor(met.count_P, torch.float32),
+            habits_PF=_tensor(met.item_PF, torch.float32),
+            targets_Y=_tensor(arrays["targets"], torch.long),
+            target_query_Y=_tensor(np.repeat(np.arange(len(arrays["queries"])), arrays["target_counts"]), torch.long),
         )
 
     @classmethod
     def from_prompts(cls, prompts: Sequence[Prompt]) -> "Batch":
-        """Several prompts in one batch."""
-        return cls.from_arrays(pack(prompts))
+        """Several prompts in one batch, where this process computes."""
+        return cls.from_arrays(pack(prompts)).to_device()
+
+    def to_device(self) -> "Batch":
+        """The same where this process computes."""
+        sent: dict[str, Any] = {name: on_device(each) for name, each in vars(self).items() if isinstance(each, Tensor)}
+        return replace(self, **sent)
 
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt."""
         return max(self.lengths)
+
+
+def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    return torch.as_tensor(np.require(array, requirements="W"), dtype=dtype)

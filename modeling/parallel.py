@@ -4,7 +4,6 @@ import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -44,9 +43,8 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if ON_GPU else torch.device("cpu")
 
 
-def on_device(array: np.ndarray, dtype: torch.dtype) -> Tensor:
-    """An array where this process computes, on its way while the device still does something else."""
-    tensor = torch.as_tensor(np.require(array, requirements="W"), dtype=dtype)
+def on_device(tensor: Tensor) -> Tensor:
+    """A host's tensor where this process computes, on its way while the device still does something else."""
     return tensor.pin_memory().to(device(), non_blocking=True) if ON_GPU else tensor
 
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ import torch.distributed as dist
 
 from demand.catalogue import Catalogue
 from demand.metrics import top_k
-from demand.packing import TYPES, with_habits
+from demand.packing import TYPES
 from demand.vocabulary import Vocabulary
 from modeling.ahead import MOST_PROCESSES, ahead
+from modeling.batch import Batch
 from modeling.checkpoint import Checkpoint, load_checkpoint
 from modeling.megatron.finetuning import FineTuning, Schedule, Step
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
@@ -41,6 +43,7 @@ class Worker:
         self.settings, layout = job.settings.training, job.settings.layout
         initialize(self.settings.seed, layout)
         self.copy, self.copies = share()
+        self.batch = partial(Batch.from_arrays, multiple=layout.tokens_multiple)
         self.mine = range(self.copy, self.settings.microbatches, self.copies)
         self.vocabulary, self.catalogue = Vocabulary.from_json(job.vocabulary), Catalogue(job.items)
         sizes, lora = (len(self.vocabulary), len(self.catalogue)), job.settings.lora
@@ -107,17 +110,17 @@ class Worker:
                 }
             )
 
-    def _step(self, number: int, ready: Iterator[dict[str, np.ndarray]]) -> Step:
+    def _step(self, number: int, ready: Iterator[Batch]) -> Step:
         base = (self.settings.seed * 1_000_003 + number) * self.settings.microbatches
         return self.tuning.step(list(islice(ready, len(self.mine))), [base + row for row in self.mine])
 
-    def _microbatches(self, first: int, end: int) -> Iterator[dict[str, np.ndarray]]:
+    def _microbatches(self, first: int, end: int) -> Iterator[Batch]:
         """This worker's microbatches of these steps, in order. Beside a GPU, processes prepare them ahead."""
         steps = islice(self._rows("train", self.settings.microbatches), first, end)
         arrays = (_arrays(rows, row) for rows in steps for row in self.mine)
         here = ray.train.get_context().get_local_world_size()
         processes = min((os.cpu_count() or 1) // here - 1, MOST_PROCESSES) if ON_GPU else 0
-        return ahead(with_habits, arrays, processes)
+        return ahead(self.batch, arrays, processes)
 
     def _report(self, pace: Pace, loss: float) -> None:
         metrics = {
@@ -147,7 +150,8 @@ class Worker:
         """The protocol's metrics of the next order in validation, over the rows of all workers."""
         protocol = self.job.protocol
         sums = np.zeros(len(protocol.metrics) + 1)
-        for arrays, forecasts in zip(self.validation, self.tuning.forecasts(self.validation), strict=False):
+        asked = [self.batch(arrays) for arrays in self.validation]
+        for arrays, forecasts in zip(self.validation, self.tuning.forecasts(asked), strict=False):
             truths = np.split(arrays["targets"], np.cumsum(arrays["target_counts"])[:-1])
             measured = protocol.measure(top_k(forecasts[:, 1:], 20), truths)
             sums += [*(measured[name].sum() for name in protocol.metrics), len(truths)]

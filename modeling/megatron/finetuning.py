@@ -1,6 +1,6 @@
 """One optimisation step after another, with Megatron-core's own data parallelism, optimizer and schedule."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,6 @@ class FineTuning:
         if FUSES and layout.compiles and model.settings.architecture == "gpt":
             compile_layers(model.core)
         self._max_gradient_norm = schedule.max_gradient_norm
-        self._tokens_multiple = layout.tokens_multiple
         self._parallel = DistributedDataParallel(
             model.config,
             DistributedDataParallelConfig(
@@ -109,11 +108,11 @@ class FineTuning:
         model.config.grad_scale_func = self._optimizer.scale_loss
         model.config.no_sync_func = self._parallel.no_sync
 
-    def step(self, microbatches: Sequence[Mapping[str, np.ndarray]], seeds: Sequence[int]) -> Step:
+    def step(self, microbatches: Sequence[Batch], seeds: Sequence[int]) -> Step:
         """Learns from one global batch, of which this process has some microbatches.
 
         Args:
-            microbatches: each as `pack` returns it; the same for all processes that hold one copy of the model.
+            microbatches: on the host; the same for all processes that hold one copy of the model.
             seeds: one for each microbatch. They alone decide what dropout drops, so that a global batch gives the same
                 loss however many workers share it, and a resumed run goes on as if it had not stopped.
         """
@@ -121,7 +120,7 @@ class FineTuning:
         self._parallel.zero_grad_buffer()
         self._optimizer.zero_grad()
         self._rates.step(1)
-        losses = self._run(zip(self._batches(microbatches), seeds, strict=True), len(microbatches), forward_only=False)
+        losses = self._run(zip(_sent(microbatches), seeds, strict=True), len(microbatches), forward_only=False)
         norm, stepped = sound_step(self._optimizer, self._max_gradient_norm)
         if stepped:
             self._steps += 1
@@ -129,14 +128,14 @@ class FineTuning:
         totals = torch.zeros(3, dtype=torch.float64, device=device())
         if answers():
             totals[0] = torch.stack(losses).double().sum()
-            totals[1] = sum(len(arrays["targets"]) for arrays in microbatches)
-            totals[2] = sum(len(arrays["tokens"]) for arrays in microbatches)
+            totals[1] = sum(len(batch.targets_Y) for batch in microbatches)
+            totals[2] = sum(len(batch.tokens_T) for batch in microbatches)
         dist.all_reduce(totals)
         loss, targets, tokens = totals.tolist()
         return Step(loss / max(targets, 1), int(targets), int(tokens), norm, skipped=not stepped)
 
     @torch.no_grad()
-    def forecasts(self, microbatches: Sequence[Mapping[str, np.ndarray]]) -> list[np.ndarray]:
+    def forecasts(self, microbatches: Sequence[Batch]) -> list[np.ndarray]:
         """What the mean of the weights answers at each microbatch's queries, (R, 1 + V).
 
         On the processes that `answers` names; nothing on the others.
@@ -144,14 +143,10 @@ class FineTuning:
         self._parallel.eval()
         if not microbatches:
             return []
-        asked = ((batch, 0) for batch in self._batches(microbatches))
+        asked = ((batch, 0) for batch in _sent(microbatches))
         with self._average.in_place():
             found = self._run(asked, len(microbatches), forward_only=True)
         return [forecast.numpy() for forecast in found] if answers() else []
-
-    def _batches(self, microbatches: Sequence[Mapping[str, np.ndarray]]) -> Iterator[Batch]:
-        """Each when its turn comes: a GPU still computes on the last one meanwhile."""
-        return (Batch.from_arrays(arrays, self._tokens_multiple) for arrays in microbatches)
 
     def _run(self, data: Iterable[tuple[Batch, int]], count: int, forward_only: bool) -> list[Tensor]:
         """Megatron's schedule over microbatches: their losses, or without a backward pass their forecasts."""
@@ -187,6 +182,11 @@ class FineTuning:
         load_optimizer(self._optimizer, state["optimizer"])
         self._steps = state["rates"].pop("steps")
         self._rates.load_state_dict(state["rates"])
+
+
+def _sent(microbatches: Sequence[Batch]) -> Iterator[Batch]:
+    """Each when its turn comes: a GPU still computes on the last one meanwhile."""
+    return (batch.to_device() for batch in microbatches)
 
 
 def _forward(data: Iterator[tuple[Batch, int]], model: Any) -> tuple[Tensor, Callable[..., Any]]:

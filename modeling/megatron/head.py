@@ -192,7 +192,7 @@ class DemandHead(MegatronModule):
         mine = slice(self.held.first, self.held.last)
         features = self.sales.features(days_M)[:, mine]
         features[..., 0] -= self.share_at_end_V[mine]
-        return on_device(features, torch.float32)
+        return on_device(torch.from_numpy(features))
 
     def _trend(self, query_RD: Tensor, sales_MLK: Tensor, day_R: Tensor) -> Tensor:
         """What is added to each item's score, (R, L): its sales of late, by weights of each query's own."""

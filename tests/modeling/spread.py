@@ -12,6 +12,7 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
 from demand.catalogue import Catalogue
+from modeling.batch import Batch
 from modeling.layout import LayoutSettings
 from modeling.megatron.finetuning import FineTuning, Schedule
 from modeling.megatron.lora import A, B
@@ -70,7 +71,7 @@ class Stage:
             tuning.load_state(load_shards(tuning.sharded_state(is_loading=True), plain["state"], kept))
         losses = []
         for step in range(first, STEPS):
-            losses.append(self._step(tuning, step))
+            losses.append(self._step(tuning, step, program.layout.tokens_multiple))
             if step + 1 == program.keep_after:
                 kept = self.folder / program.name
                 kept.mkdir(exist_ok=True)
@@ -79,17 +80,17 @@ class Stage:
                     save_state({"step": step + 1, "state": plain}, kept, "plain")
         return losses
 
-    def _step(self, tuning: FineTuning, step: int) -> float:
+    def _step(self, tuning: FineTuning, step: int, multiple: int) -> float:
         from megatron.core import parallel_state
 
         rank, copies = parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
         mine = range(rank, self.microbatches, copies)
         seeds = [step * self.microbatches + place for place in mine]
-        return tuning.step([self._arrays(seed) for seed in seeds], seeds).loss
+        return tuning.step([self._batch(seed, multiple) for seed in seeds], seeds).loss
 
-    def _arrays(self, number: int) -> dict[str, np.ndarray]:
+    def _batch(self, number: int, multiple: int) -> Batch:
         with np.load(self.folder / f"{number}.npz") as arrays:
-            return dict(arrays)
+            return Batch.from_arrays(dict(arrays), multiple)
 
 
 def run(work: Sequence[tuple[Stage, Program]]) -> None:

@@ -146,8 +146,8 @@ def test_weights_gradients_and_moments_are_those_of_a_real_run(
     initialize()
     layout = LayoutSettings(precision=precision)
     model = DemandModel(SHAPES["llama"], len(vocabulary), len(catalogue), layout)
-    tuning = FineTuning(model, Schedule(1e-3, 1, 10, 0.01, 1.0), layout)
-    tuning.step([pack(prompts)], [0])
+    tuning = FineTuning(model, Schedule(1e-3, 1, 10, 0.01, 1.0, averaging=0.9), layout)
+    tuning.step([Batch.from_arrays(pack(prompts))], [0])
 
     run = run_of(SHAPES["llama"], text_tokens=vocabulary.first_control, items=len(catalogue), precision=precision)
     memory = estimate(run, H100).memory

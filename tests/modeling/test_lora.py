@@ -62,7 +62,7 @@ def answers(model: DemandModel, arrays: dict[str, np.ndarray]) -> torch.Tensor:
 
 def trained(model: DemandModel, arrays: dict[str, np.ndarray]) -> tuple[FineTuning, list[float]]:
     tuning = FineTuning(model, Schedule(1e-2, warmup_steps=1, total_steps=12, weight_decay=0.1, clip=1.0))
-    return tuning, [tuning.step([arrays], [step]).loss for step in range(12)]
+    return tuning, [tuning.step([Batch.from_arrays(arrays)], [step]).loss for step in range(12)]
 
 
 def test_it_starts_as_the_base_and_learns_with_few_parameters(

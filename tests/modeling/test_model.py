@@ -156,7 +156,7 @@ def test_training_learns_what_is_always_bought(model: DemandModel, renderer: Ren
     arrays = pack(prompts)
     tuning = FineTuning(model, Schedule(3e-3, warmup_steps=2, total_steps=15, weight_decay=0.01, clip=1.0))
 
-    losses = [tuning.step([arrays], [step]).loss for step in range(15)]
+    losses = [tuning.step([Batch.from_arrays(arrays)], [step]).loss for step in range(15)]
 
     assert losses[-1] < losses[0] - 0.05
 
@@ -168,17 +168,17 @@ def test_a_gradient_that_is_no_number_changes_nothing_and_is_told(
     customer = next(iter(shop.customers()))
     arrays = pack(list(renderer.training_prompts(customer, AS_OF, np.random.default_rng(0))))
     tuning = FineTuning(model, Schedule(3e-3, warmup_steps=1, total_steps=9, weight_decay=0.01, clip=1.0))
-    tuning.step([arrays], [0])
+    tuning.step([Batch.from_arrays(arrays)], [0])
     before = [parameter.detach().clone() for parameter in model.parameters()]
 
     fault = model.core.decoder.register_forward_hook(lambda module, inputs, output: output * torch.nan)
-    skipped = tuning.step([arrays], [1])
+    skipped = tuning.step([Batch.from_arrays(arrays)], [1])
     fault.remove()
 
     assert skipped.skipped
     assert not np.isfinite(skipped.gradient_norm)
     assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
-    after = tuning.step([arrays], [2])
+    after = tuning.step([Batch.from_arrays(arrays)], [2])
     assert not after.skipped
     assert np.isfinite(after.loss)
 
@@ -221,7 +221,7 @@ def test_a_calendar_starts_without_a_say_and_learns_what_sells_on_a_day(
     model.eval()
     untrained = model(strangers)[:, 1:]
     for step in range(60):
-        tuning.step([pack(prompts)], [step])
+        tuning.step([Batch.from_arrays(pack(prompts))], [step])
     model.eval()
     trained = model(strangers)[:, 1:]
 

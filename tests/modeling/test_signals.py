@@ -14,6 +14,7 @@ from demand.moments import DAY, WEEK
 from demand.packing import pack
 from demand.prompts import Renderer
 from demand.vocabulary import Vocabulary
+from modeling.batch import Batch
 from modeling.megatron.finetuning import FineTuning, Schedule
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
 from modeling.parallel import initialize
@@ -89,12 +90,12 @@ class Shopkeeper:
         for step in range(STEPS):
             chosen = [people[one][0] for one in rng.choice(len(people), 12, replace=False)]
             prompts = [each for customer in chosen for each in self.renderer.training_prompts(customer, END, rng)]
-            self.tuning.step([pack(prompts)], [step])
+            self.tuning.step([Batch.from_arrays(pack(prompts))], [step])
 
     def hits(self, people: list[tuple[Customer, int]], among: Sequence[int] | None = None) -> float:
         """How often the likeliest item, of all or of some, is the one that is wanted."""
         prompts = [self.renderer.prompt(customer, END + 6 * DAY) for customer, _ in people]
-        (forecasts,) = self.tuning.forecasts([pack(prompts)])
+        (forecasts,) = self.tuning.forecasts([Batch.from_arrays(pack(prompts))])
         rates = forecasts[:, 1:] if among is None else forecasts[:, 1:][:, among]
         return float(np.mean(rates.argmax(1) == [wanted for _, wanted in people]))
 

@@ -15,6 +15,7 @@ from demand.moments import moment
 from demand.packing import pack
 from demand.prompts import Renderer
 from demand.vocabulary import Vocabulary
+from modeling.batch import Batch
 from modeling.checkpoint import Checkpoint
 from modeling.megatron.finetuning import FineTuning, Schedule
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
@@ -69,6 +70,6 @@ def test_fine_tuning_lowers_the_loss_on_plain_sentences(base: Checkpoint, shop: 
     arrays = pack([next(prompts)])
     tuning = FineTuning(model, Schedule(3e-4, warmup_steps=1, total_steps=5, weight_decay=0.01, clip=1.0))
 
-    losses = [tuning.step([arrays], [step]).loss for step in range(5)]
+    losses = [tuning.step([Batch.from_arrays(arrays)], [step]).loss for step in range(5)]
 
     assert losses[-1] < losses[0] - 0.1
