@@ -16,7 +16,7 @@ queries a sequence, each with the whole next order, and that is all it has to le
 Model FLOPs utilisation is the share of the GPU's peak that the model's own formula needs (Chowdhery et al. 2022,
 appendix B): 6 operations a token for each number in a matrix, and attention's, of which only the causal half is counted
 here. What is computed twice (recomputation) or looked up (embeddings) does not count; each side's output layer counts
-where it is asked: at every token there, at queries here.
+where it is asked: at every token there, at queries here, for which alone most of the last layer is needed as well.
 """
 
 import argparse
@@ -170,7 +170,8 @@ def demandcast(shape: Shape, recompute: bool) -> Side:
         settings.habit_width * (len(OF_ITEMS) + len(OF_SALES) + settings.habit_width) * min(shape.tokens, ITEMS) / 2
     )
     head = (hidden * (hidden + settings.habit_width + ITEMS) + habits) * QUERIES / shape.tokens
-    return Side(step, 6 * head + operations_of_layers(shape), FUSES and layout.compiles)
+    spared = (1 - QUERIES / shape.tokens) * operations_of_last(shape)
+    return Side(step, 6 * head + operations_of_layers(shape) - spared, FUSES and layout.compiles)
 
 
 def transformers(shape: Shape, recompute: bool) -> Side:
@@ -242,10 +243,16 @@ def operations_of_layers(shape: Shape) -> float:
 
     settings = ModelSettings(**shape.settings)
     heads, groups = settings.heads * settings.width, settings.groups * settings.width
-    matrices = settings.hidden * (2 * heads + 2 * groups)
-    matrices += (3 if settings.activation == "swiglu" else 2) * settings.hidden * settings.ffn
-    pairs = 12 * heads * shape.tokens / 2  # causal: half of all pairs
-    return settings.layers * (6 * matrices + pairs)
+    return settings.layers * (6 * settings.hidden * (2 * heads + 2 * groups) + operations_of_last(shape))
+
+
+def operations_of_last(shape: Shape) -> float:
+    """Of these, those that the last layer needs where it is asked alone: attention's pairs, and the perceptron."""
+    from modeling.settings import ModelSettings
+
+    settings = ModelSettings(**shape.settings)
+    pairs = 12 * settings.heads * settings.width * shape.tokens / 2  # causal: half of all pairs
+    return 6 * (3 if settings.gated else 2) * settings.hidden * settings.ffn + pairs
 
 
 class Process:
