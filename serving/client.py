@@ -69,7 +69,7 @@ class Client:
         return _answers(self._http.post("/v1/predict/batch", content=_bodies(requests)))
 
     def status(self) -> StatusResponse:
-        """How the endpoint does; raises as `predict`."""
+        """How the endpoint does, for keys of the scope admin; raises as `predict`."""
         return StatusResponse.model_validate_json(_good(self._http.get("/v1/status")).content)
 
     def close(self) -> None:

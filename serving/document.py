@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from serving.door import OPEN
+from serving.door import ADMIN, OPEN
 from serving.gate import LARGEST_BODY
 from serving.problems import MEDIA, ProblemDocument
 from serving.schemas import BatchRequest, BatchResponse, PredictRequest, PredictResponse, StatusResponse
@@ -56,6 +56,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     if path not in OPEN:
         operation["security"] = [{KEY: []}]
         problems |= WITHOUT_KEY
+    if path in ADMIN:
+        problems["403"] = "The key is not of the scope admin."
     if path in BODIES:
         asked, answered = ({"application/json": {"schema": _named(each)}} for each in BODIES[path])
         operation["requestBody"] = {"required": True, "content": asked}

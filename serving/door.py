@@ -13,6 +13,8 @@ from serving.problems import Problem
 BEARER = "bearer "
 OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 """Paths that need no key."""
+ADMIN = ("/v1/status",)
+"""Paths that need one of the scope admin."""
 
 
 class Door:
@@ -23,7 +25,7 @@ class Door:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     def refused(self, path: str, authorization: str) -> Problem | None:
-        """Why a request is not let through: 401 without a good key, 429 where it asked too often.
+        """Why a request is not let through: 401 without a good key, 403 beyond its scope, 429 where it asked too often.
 
         Deriving what a key holds takes a while: call it where nothing else waits.
 
@@ -37,6 +39,8 @@ class Door:
         key = self._keys.find(authorization[len(BEARER) :].strip()) if bearer else None
         if key is None:
             return Problem(401, "this needs a key: send it as the header Authorization: Bearer KEY")
+        if path in ADMIN and key.scope != "admin":
+            return Problem(403, "this needs a key of the scope admin")
         allowed = RateLimitItemPerMinute(key.per_minute)
         if self._limiter.hit(allowed, key.id):
             return None

@@ -1,4 +1,4 @@
-"""API keys: who may ask, and how often.
+"""API keys: who may ask, what, and how often.
 
 A key is `dc_ID_SECRET`. The file holds what scrypt (Percival, 2009; RFC 7914) makes of each secret, never a secret.
 """
@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from demand.errors import SettingsError
 
+Scope = Literal["predict", "admin"]
+"""predict asks for predictions, and for what an application must know of model and items; admin for everything."""
 ENVIRONMENT = "DEMANDCAST_API_KEYS"
-"""Keys beside those of the file, with commas between."""
+"""Keys beside those of the file, with commas between; one that may do everything begins with `ADMIN`."""
+ADMIN = "admin:"
 REMEMBERED_SECONDS = 5.0
 """A key that was good is not derived again, and one revoked may be good, for so long."""
 MOST_REMEMBERED = 10_000
@@ -41,6 +45,7 @@ class Key:
     name: str
     per_minute: int
     created: str
+    scope: Scope = "predict"
     revoked: bool = False
 
 
@@ -50,7 +55,7 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def create(self, name: str, per_minute: int = PER_MINUTE) -> tuple[Key, str]:
+    def create(self, name: str, per_minute: int = PER_MINUTE, scope: Scope = "predict") -> tuple[Key, str]:
         """A new key, and the text of it, which nothing can tell again.
 
         Raises:
@@ -58,17 +63,18 @@ class KeyFile:
         """
         if not name.strip():
             raise SettingsError("a key needs a name, by which it can be told from others")
-        key = Key(secrets.token_hex(4), name, per_minute, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        key = Key(secrets.token_hex(4), name, per_minute, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", scope)
         secret, salt = secrets.token_urlsafe(32), secrets.token_bytes(16)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         with self._open() as database:
             database.execute(
                 "create table if not exists keys (id text primary key, name text, per_minute integer, created text, "
-                "revoked integer, salt blob, derived blob)"
+                "revoked integer, salt blob, derived blob, scope text not null default 'predict')"
             )
-            row = (key.id, name, per_minute, key.created, False, salt, _derived(secret, salt))
-            database.execute("insert into keys values (?, ?, ?, ?, ?, ?, ?)", row)
+            _give_scopes(database)
+            row = (key.id, name, per_minute, key.created, False, salt, _derived(secret, salt), scope)
+            database.execute("insert into keys values (?, ?, ?, ?, ?, ?, ?, ?)", row)
         return key, f"dc_{key.id}_{secret}"
 
     def all(self) -> list[Key]:
@@ -76,8 +82,9 @@ class KeyFile:
         if not self.path.exists():
             return []
         with self._open() as database:
-            rows = database.execute("select id, name, per_minute, created, revoked from keys order by created")
-            return [replace(Key(*row[:4]), revoked=bool(row[4])) for row in rows.fetchall()]
+            _give_scopes(database)
+            rows = database.execute("select id, name, per_minute, created, scope, revoked from keys order by created")
+            return [replace(Key(*row[:5]), revoked=bool(row[5])) for row in rows.fetchall()]
 
     def revoke(self, key_id: str) -> Key:
         """Ends a key for good.
@@ -103,11 +110,11 @@ class KeyFile:
         if prefix != "dc" or not self.path.exists():
             return None
         with self._open() as database:
-            row = database.execute(
-                "select id, name, per_minute, created, salt, derived from keys where id = ? and not revoked", (key_id,)
-            ).fetchone()
-        if row and hmac.compare_digest(_derived(secret, row[4]), row[5]):
-            return Key(*row[:4])
+            _give_scopes(database)
+            known = "select id, name, per_minute, created, scope, salt, derived from keys where id = ? and not revoked"
+            row = database.execute(known, (key_id,)).fetchone()
+        if row and hmac.compare_digest(_derived(secret, row[5]), row[6]):
+            return Key(*row[:5])
         return None
 
     @contextmanager
@@ -156,12 +163,20 @@ class Keys:
         return found
 
 
+def _give_scopes(database: sqlite3.Connection) -> None:
+    """Keys of a file that was made before there were scopes may ask for predictions."""
+    columns = [row[1] for row in database.execute("pragma table_info(keys)")]
+    if columns and "scope" not in columns:
+        database.execute("alter table keys add column scope text not null default 'predict'")
+
+
 def _given(text: str) -> tuple[Key, bytes]:
-    secret = text.strip()
+    secret = text.strip().removeprefix(ADMIN)
+    scope: Scope = "admin" if text.strip().startswith(ADMIN) else "predict"
     if len(secret) < SHORTEST_SECRET:
         raise SettingsError(f"{ENVIRONMENT}: a key must have {SHORTEST_SECRET} characters or more")
     digest = hashlib.sha256(secret.encode()).digest()
-    return Key(f"environment-{digest.hex()[:8]}", ENVIRONMENT, PER_MINUTE, ""), digest
+    return Key(f"environment-{digest.hex()[:8]}", ENVIRONMENT, PER_MINUTE, "", scope), digest
 
 
 def _derived(secret: str, salt: bytes) -> bytes:

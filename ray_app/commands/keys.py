@@ -1,7 +1,7 @@
 """demandcast keys: create, list and revoke."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -19,10 +19,14 @@ app = typer.Typer(no_args_is_help=True)
 def create(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
     per_minute: Annotated[int, typer.Option(min=1, help="Requests that it may make.")] = 6_000,
+    scope: Annotated[
+        Literal["predict", "admin"],
+        typer.Option(help="What it may ask for: predict is for applications, admin sees the endpoint's state as well."),
+    ] = "predict",
     json: Json = False,
 ) -> None:
     """Make a key. It is shown once; as soon as there is one, every request needs one."""
-    key, text = _file().create(name, per_minute)
+    key, text = _file().create(name, per_minute, scope)
     say(f"{text}\nkeep it: it cannot be shown again. Send it as the header Authorization: Bearer KEY")
     emit({"key": text, **asdict(key)}, json)
 
@@ -31,9 +35,9 @@ def create(
 def list_(json: Json = False) -> None:
     """Every key, without its secret."""
     keys = _file().all()
-    table = Table("id", "name", "per minute", "created", "")
+    table = Table("id", "name", "scope", "per minute", "created", "")
     for key in keys:
-        table.add_row(key.id, key.name, f"{key.per_minute:,}", key.created, "revoked" if key.revoked else "")
+        table.add_row(key.id, key.name, key.scope, f"{key.per_minute:,}", key.created, "revoked" if key.revoked else "")
     console.print(table)
     emit({"keys": [asdict(key) for key in keys]}, json)
 

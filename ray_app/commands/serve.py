@@ -78,7 +78,7 @@ def serve(
 
 @app.command()
 def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Models, replicas and load of a running endpoint. DEMANDCAST_API_KEY gives the key where it wants one."""
+    """Models, replicas and load of a running endpoint. Keys: DEMANDCAST_API_KEY, of the scope admin."""
     import httpx
 
     from serving.client import Client, PredictError

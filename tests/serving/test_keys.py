@@ -16,9 +16,9 @@ def file(tmp_path: Path) -> KeyFile:
     return KeyFile(tmp_path / "home" / "keys.sqlite")
 
 
-def status(door: Door, authorization: str) -> int:
+def status(door: Door, authorization: str, path: str = "/v1/predict") -> int:
     """200 where the door lets it through."""
-    refused = door.refused("/v1/predict", authorization)
+    refused = door.refused(path, authorization)
     return refused.status if refused else 200
 
 
@@ -134,3 +134,26 @@ def test_the_door_tells_strangers_from_guests_and_counts_each_guest(file: KeyFil
         False,
         False,
     ]
+
+
+def test_the_state_of_an_endpoint_is_for_keys_of_the_scope_admin(file: KeyFile) -> None:
+    _, shop = file.create("shop")
+    _, operator = file.create("operator", scope="admin")
+    door = Door(Keys(file, "0123456789abcdef,admin:fedcba9876543210"))
+
+    for predicts in (shop, "0123456789abcdef"):
+        assert [status(door, f"Bearer {predicts}", path) for path in ("/v1/predict", "/v1/status")] == [200, 403]
+    for admin in (operator, "fedcba9876543210"):
+        assert [status(door, f"Bearer {admin}", path) for path in ("/v1/predict", "/v1/status")] == [200, 200]
+    assert status(door, "", "/v1/status") == 401
+
+
+def test_keys_made_before_there_were_scopes_may_ask_for_predictions(file: KeyFile) -> None:
+    _, text = file.create("shop", scope="admin")
+    with sqlite3.connect(file.path) as database:
+        database.execute("alter table keys drop column scope")
+
+    (key,) = file.all()
+    assert key.scope == "predict"
+    assert file.find(text) == key
+    assert file.create("operator", scope="admin")[0] == file.all()[1]
