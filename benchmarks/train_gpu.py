@@ -6,7 +6,7 @@
 
 It needs torch with CUDA and no Ray; beside torch this, with what it depends on, is all that it imports:
 
-    pip install numpy "transformers>=5" tokenizers pydantic pyarrow safetensors psutil "megatron-core>=0.16,<0.17"
+    pip install numpy scipy "transformers>=5" tokenizers pydantic pyarrow safetensors psutil "megatron-core>=0.16,<0.17"
 
 Both sides train on the same tokens a step with 32-bit parameters and moments and bf16 products: transformers by
 autocast with scaled_dot_product_attention, torch.compile (where there is a C compiler, which it needs) and fused AdamW.
