@@ -10,7 +10,7 @@ from ray_app.chain import BASELINES
 
 
 def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
-    arguments = ["--preset", "tiny", "--customers", "60", "--tune-customers", "40", "--trials", "2", "--port", "18735"]
+    arguments = ["--preset", "tiny", "--customers", "60", "--tune-customers", "40", "--trials", "1", "--port", "18735"]
     command = [sys.executable, "-m", "ray_app.cli", "run", *arguments, "--json"]
     results = []
     for _ in range(2):

@@ -1,9 +1,12 @@
 """The endpoint against its own OpenAPI document, with requests that schemathesis makes up."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.specs.openapi.checks import (
@@ -19,7 +22,6 @@ from serving.ingress import api
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     content_type_conformance,
-    ignored_auth,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -34,21 +36,38 @@ MADE_UP = settings(
 schema = schemathesis.openapi.from_dict(api.openapi())
 
 
-def ask(case: schemathesis.Case, client: httpx.Client) -> None:
-    headers = {"Authorization": client.headers["authorization"]}
-    case.call_and_validate(base_url=str(client.base_url), headers=headers, checks=CHECKS)
+@pytest.fixture(scope="module")
+def session(client: httpx.Client) -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.headers["Authorization"] = client.headers["authorization"]
+        yield session
+
+
+def ask(case: schemathesis.Case, client: httpx.Client, session: requests.Session) -> None:
+    case.call_and_validate(base_url=str(client.base_url), session=session, checks=CHECKS)
 
 
 @schema.include(method="POST").parametrize()
 @settings(MADE_UP, max_examples=850)  # of each route; with what schemathesis adds, 2,000 in all
-def test_any_body_is_answered_as_the_document_says(case: schemathesis.Case, client: httpx.Client) -> None:
-    ask(case, client)
+def test_any_body_is_answered_as_the_document_says(
+    case: schemathesis.Case, client: httpx.Client, session: requests.Session
+) -> None:
+    ask(case, client, session)
 
 
 @schema.exclude(method="POST").parametrize()
 @settings(MADE_UP, max_examples=20)
-def test_what_takes_no_body_is_answered_as_the_document_says(case: schemathesis.Case, client: httpx.Client) -> None:
-    ask(case, client)
+def test_what_takes_no_body_is_answered_as_the_document_says(
+    case: schemathesis.Case, client: httpx.Client, session: requests.Session
+) -> None:
+    ask(case, client, session)
+
+
+@schema.exclude(path="/v1/predict/batch").parametrize()
+@settings(MADE_UP, max_examples=1)
+def test_every_route_that_wants_a_key_wants_a_good_one(case: schemathesis.Case, client: httpx.Client) -> None:
+    headers = {"Authorization": client.headers["authorization"]}
+    case.call_and_validate(base_url=str(client.base_url), headers=headers, checks=[ignored_auth])
 
 
 def test_the_published_document_is_the_endpoints(client: httpx.Client) -> None:
