@@ -15,7 +15,7 @@ from torch.multiprocessing import get_context, set_sharing_strategy
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 MOST_PROCESSES = 16
-"""Beside one GPU; two or three keep up with a 1B model on an H200, by the processor time of a batch."""
+"""For one worker. By a batch's processor time two keep up with a 1B model on an H200, and four with one of 135M."""
 SHARED_MEMORY, ROOM = Path("/dev/shm"), 2**30  # noqa: S108 (where Linux has it; containers may have 64 MiB)
 BEFOREHAND = 2
 """Items that wait, ready, beside those in work."""

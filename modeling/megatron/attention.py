@@ -248,7 +248,7 @@ def _varlen_attention() -> Callable[..., Any]:
 
 @cache
 def _asks_for_groups() -> bool:
-    """Whether it must be told that heads share keys; before PyTorch 2.12 it saw that for itself."""
+    """Whether it must be told that heads share keys; PyTorch 2.11 saw that for itself."""
     return "enable_gqa" in signature(_varlen_attention()).parameters
 
 
