@@ -4,10 +4,11 @@
     .venv/bin/python -m benchmarks.serving --data DIR --model demand@champion
 
 Every server gets the histories of the same 200 customers, in turn, and gives the 20 likeliest demands with their
-probabilities. Clients ask again as soon as they are answered (a closed loop). Peers get a history as the tokens of its
-prompt, which demandcast must first make of JSON: vLLM (`max_tokens` 1, `logprobs` 20) and one process of FastAPI and
-transformers (benchmarks/serving_peers.py), both with the exported model. The limit is what the same cores do where
-prompts only go through the model, in batches, one process a core.
+probabilities. The same 200 come again and again: demandcast-cache keeps its answers, as `serve` does by itself, and
+demandcast answers each anew. Clients ask again as soon as they are answered (a closed loop). Peers get a history as the
+tokens of its prompt, which demandcast must first make of JSON: vLLM (`max_tokens` 1, `logprobs` 20) and one process of
+FastAPI and transformers (benchmarks/serving_peers.py), both with the exported model. The limit is what the same cores
+do where prompts only go through the model, in batches, one process a core.
 """
 
 import argparse
@@ -44,7 +45,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PEER = ROOT / ".venv-serving-peers" / "bin"
 COMMAND = [sys.executable, "-c", "from ray_app.cli import main; main()"]
 CUSTOMERS, TOP = 200, 20
-OURS, VLLM, TRANSFORMERS = "demandcast", "vllm", "transformers"
+OURS, CACHED, VLLM, TRANSFORMERS = "demandcast", "demandcast-cache", "vllm", "transformers"
 WARM_SECONDS, START_SECONDS, REQUEST_SECONDS = 3.0, 300.0, 60.0
 BATCH = 16
 
@@ -183,14 +184,17 @@ def limit(checkpoint: str, questions: Sequence[Question], seconds: float) -> flo
     return total / seconds
 
 
-def demandcast(model: str, customers: Sequence[Customer], as_of: int, port: int, replicas: int) -> Server:
-    """What is measured, asked about each customer in turn."""
+def demandcast(
+    model: str, customers: Sequence[Customer], as_of: int, port: int, replicas: int, name: str = OURS
+) -> Server:
+    """What is measured, asked about each customer in turn; as CACHED it may remember what it answered before."""
     requests = [PredictRequest(customer=CustomerRecord.of(each), as_of=iso(as_of), top_k=TOP) for each in customers]
     url = f"http://127.0.0.1:{port}"
     counts = ["--min-replicas", str(replicas), "--max-replicas", str(replicas)]
+    cache = [] if name == CACHED else ["--cache-megabytes", "0"]
     return Server(
-        OURS,
-        [*COMMAND, "serve", "--model", model, "--port", str(port), *counts],
+        name,
+        [*COMMAND, "serve", "--model", model, "--port", str(port), *counts, *cache],
         f"{url}/readyz",
         f"{url}/v1/predict",
         [each.model_dump_json(exclude_defaults=True).encode() for each in requests],
@@ -211,7 +215,7 @@ def servers(
     return {
         each.name: each
         for each in (
-            demandcast(str(version), customers, as_of, port, replicas),
+            *(demandcast(str(version), customers, as_of, port, replicas, name) for name in (OURS, CACHED)),
             Server(
                 VLLM,
                 [str(PEER / "python"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(export), "--port",
@@ -238,7 +242,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--model", default="demand@champion")
     parser.add_argument("--as-of", default="2017-12-04", help="histories end here")
-    parser.add_argument("--servers", default=f"{OURS},{VLLM},{TRANSFORMERS}")
+    parser.add_argument("--servers", default=f"{OURS},{CACHED},{VLLM},{TRANSFORMERS}")
     parser.add_argument("--concurrency", default="1,8,32,128")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     parser.add_argument("--replicas", type=int, default=1)

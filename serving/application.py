@@ -38,6 +38,7 @@ class Served:
         keys: those that are let in; without, everybody is.
         open: whether others than this machine may ask without a key.
         certificate, private_key: PEM files; with both, HTTPS is spoken.
+        cache_megabytes: of answers that are kept for those who ask the same again.
     """
 
     models: Models
@@ -49,6 +50,7 @@ class Served:
     open: bool = False
     certificate: Path | None = None
     private_key: Path | None = None
+    cache_megabytes: float = 64.0
 
     @property
     def url(self) -> str:
@@ -130,8 +132,8 @@ def _deploy(served: Served, models: Models) -> None:
             "target_ongoing_requests": TARGET,
         },
     )
-    ingress = Ingress.options(**same)  # type: ignore[attr-defined]
-    application = ingress.bind(replicas.bind(), served.keys)
+    ingress = Ingress.options(**same, user_config=models.model_dump())  # type: ignore[attr-defined]
+    application = ingress.bind(replicas.bind(), served.keys, served.cache_megabytes)
     serve.run(application, name=NAME, route_prefix="/", logging_config=LOGS)
 
 

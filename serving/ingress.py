@@ -12,10 +12,13 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
+from serving.answers import Answers
 from serving.document import Api
 from serving.door import Door
 from serving.gate import Gate
 from serving.keys import Keys
+from serving.metrics import IngressMetrics
+from serving.models import Models
 from serving.problems import Answer, Problem, invalid
 from serving.schemas import BatchRequest, StatusResponse
 
@@ -54,10 +57,16 @@ async def _unexpected(_: Request, error: Exception) -> Response:
 class Ingress:
     """Every route under /v1, and the two health checks."""
 
-    def __init__(self, replicas: DeploymentHandle[Any], keys: Keys | None = None) -> None:
+    def __init__(self, replicas: DeploymentHandle[Any], keys: Keys | None = None, cache_megabytes: float = 0) -> None:
         self.replicas = replicas
         self._ongoing = 0
+        self._answers = Answers(cache_megabytes)
+        self._metrics = IngressMetrics()
         Gate.door = Door(keys) if keys else None
+
+    def reconfigure(self, config: dict[str, Any]) -> None:
+        """Called at the start, and when other models are to be served."""
+        self._answers.change_to(Models.model_validate(config))
 
     @api.post("/v1/predict")
     async def predict(self, request: Request) -> Response:
@@ -108,10 +117,15 @@ class Ingress:
         return {"status": "ready"}
 
     async def _answer(self, body: bytes) -> Answer:
+        known = self._answers.find(body)
+        self._metrics.asked(known is not None)
+        if known:
+            return known
         try:
             answer: Answer = await self._ask(self.replicas.predict, body)
         except Problem as problem:
             return problem.answer
+        self._answers.keep(body, answer)
         return answer
 
     async def _ask(self, method: Any, *arguments: Any, seconds: float = DEADLINE_SECONDS) -> Any:

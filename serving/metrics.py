@@ -1,4 +1,4 @@
-"""What a replica tells Prometheus, beside all that Ray Serve tells of requests, queues and replicas.
+"""What ingress and replicas tell Prometheus, beside all that Ray Serve tells of requests, queues and replicas.
 
 Ray puts `ray_` before each name, and adds the replica's labels. deploy/grafana/demandcast.json shows them.
 """
@@ -10,6 +10,22 @@ from serving.schemas import ModelInfo
 SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
 TOKENS = [256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 8_192.0]
 REQUESTS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+
+
+class IngressMetrics:
+    """Counts of an ingress."""
+
+    def __init__(self) -> None:
+        """For the ingress's process alone, which Ray Serve must have started."""
+        self._asked = metrics.Counter(
+            "demandcast_asked_total",
+            "Predictions asked for, by whether the very same had been answered before.",
+            ("known",),
+        )
+
+    def asked(self, known: bool) -> None:
+        """One question, whose answer was kept or was not."""
+        self._asked.inc(tags={"known": str(known).lower()})
 
 
 class Metrics:

@@ -49,6 +49,11 @@ class Models(BaseModel):
         """Champion first."""
         return [self.champion, *([self.challenger] if self.challenger else [])]
 
+    @property
+    def digest(self) -> str:
+        """The same for what answers alike."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
     def of(self, customer_id: str) -> ModelReference:
         """Who answers a customer: the same one as long as the share stays; a nameless customer meets the champion."""
         if self.challenger and customer_id and _place(customer_id) < self.share:

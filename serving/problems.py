@@ -30,11 +30,18 @@ class ProblemDocument(BaseModel):
 
 
 class Answer(NamedTuple):
-    """What a request is answered: a status and a body of JSON, a problem document where the status is an error's."""
+    """What a request is answered: a status and a body of JSON, a problem document where the status is an error's.
+
+    Attributes:
+        models: whose answer it is (Models.digest), where the same request has the same answer
+        holds_seconds: for so long, if they are still served.
+    """
 
     status: int
     body: bytes
     retry_seconds: int = RETRY_SECONDS
+    models: str | None = None
+    holds_seconds: float = 0.0
 
     def response(self) -> Response:
         """With Retry-After where trying again helps, and what kind of key is asked for where one is."""

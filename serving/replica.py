@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ BATCH_WAIT_SECONDS = 0.004
 ONGOING, QUEUED = 512, 64
 """Requests that a replica holds at once, and that wait beside for a replica with room; more are refused. Those that
 wait ask again and again, with all that they carry, and many of them leave no time to answer any."""
+NOW_SECONDS = 60.0
+"""For which an answer as of now holds."""
 TARGET = 16
 """Requests of a replica, above which there shall be another."""
 
@@ -94,14 +97,16 @@ class ModelReplica:
             return invalid(error.errors(include_url=False, include_input=False)).answer
         except RecordError as error:
             return Problem(422, str(error), [{"field": error.field, "reason": error.reason}]).answer
-        model = self._models.of(request.customer.customer_id)
+        models = self._models
+        model = models.of(request.customer.customer_id)
         status = 500
         try:
             prompt = model.predictor.renderer.prompt(question.customer, question.as_of, question.horizon_days)
             rates: np.ndarray = await self._rates((model.predictor, prompt))
-            answer = Answer(200, _response(model, request, question, rates).model_dump_json().encode())
-            status = answer.status
-            return answer
+            response = _response(model, request, question, rates)
+            status = 200
+            holds = NOW_SECONDS if request.as_of is None else math.inf
+            return Answer(status, response.model_dump_json().encode(), models=models.models.digest, holds_seconds=holds)
         finally:
             self._metrics.answered(model.info, status, time.perf_counter() - begin)
 

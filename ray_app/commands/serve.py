@@ -37,6 +37,9 @@ def serve(
     without_keys: Annotated[
         bool, typer.Option("--without-keys", help="Let others than this machine ask without a key.")
     ] = False,
+    cache_megabytes: Annotated[
+        float, typer.Option(min=0, help="Of answers kept for who asks the very same again; 0 keeps none.")
+    ] = 64.0,
     json: Json = False,
 ) -> None:
     """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs.
@@ -64,7 +67,9 @@ def serve(
         load_checkpoint(each.checkpoint)  # a damaged one is refused before anything starts
     connect()
     most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
-    served = Served(models, keys, host, port, min_replicas, most, without_keys, tls_certificate, tls_key)
+    served = Served(
+        models, keys, host, port, min_replicas, most, without_keys, tls_certificate, tls_key, cache_megabytes
+    )
     with running(served) as endpoint:
         say(f"serving {_names(models)} at {endpoint.url} (documentation: {endpoint.url}/docs; Ctrl-C stops)")
         emit({"model": str(models.champion), "url": endpoint.url}, json)

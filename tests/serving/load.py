@@ -1,6 +1,7 @@
 """Clients who ask without end, while a test does something to the endpoint."""
 
 import asyncio
+import itertools
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
@@ -14,7 +15,7 @@ SOON_SECONDS = 30
 
 @dataclass
 class Load:
-    """Clients who ask the same without end, in a thread, and what they were told."""
+    """Clients who ask without end, in a thread, and what they were told. No two requests are the same."""
 
     client: httpx.Client
     answers: list[tuple[int, str]] = field(default_factory=list)
@@ -33,10 +34,13 @@ class Load:
         async with httpx.AsyncClient(
             base_url=self.client.base_url, headers=self.client.headers, timeout=SOON_SECONDS
         ) as session:
+            customers = itertools.count()
 
             async def one() -> None:
                 while not self._ended.is_set():
-                    answer = await session.post("/v1/predict", json=request(order()))
+                    answer = await session.post(
+                        "/v1/predict", json=request({**order(), "customer_id": str(next(customers))})
+                    )
                     self.answers.append((answer.status_code, answer.text))
 
             await asyncio.gather(*(one() for _ in range(CLIENTS)))
