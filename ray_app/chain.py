@@ -134,7 +134,7 @@ class Chain:
     def _serve(self, model: str) -> dict[str, Any]:
         version = Registry(self.home.folder).resolve(model)
         customer, bought = self._customer()
-        served = Served(Models(champion=ModelReference.of(version)), port=self.port, max_replicas=2)
+        served = Served(Models(champion=ModelReference.of(version)), port=self.port)
         connect()
         with running(served) as endpoint:
             url = endpoint.url

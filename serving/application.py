@@ -5,7 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from demand.errors import CheckpointError, SettingsError
 from serving.ingress import Ingress
 from serving.keys import Keys
 from serving.models import Models, check
-from serving.replica import TARGET, ModelReplica
+from serving.replica import ModelReplica
+from serving.scaling import SURGE_PERCENT, Scaling
 
 NAME = "demandcast"
 ANSWER_SECONDS = 10.0
@@ -45,8 +46,7 @@ class Served:
     keys: Keys | None = None
     host: str = "127.0.0.1"
     port: int = 8000
-    min_replicas: int = 1
-    max_replicas: int = 1
+    scaling: Scaling = field(default_factory=Scaling)
     open: bool = False
     certificate: Path | None = None
     private_key: Path | None = None
@@ -66,6 +66,7 @@ class Endpoint:
         self.url = served.url
         self.models = served.models
         self._served = served
+        self._generation = 1
 
     def change_to(self, models: Models) -> None:
         """Other models from now on. Replicas load them beside those that answer, and lose no request.
@@ -78,8 +79,14 @@ class Endpoint:
             replicas.check.remote(models).result()
         except RayTaskError as error:  # whatever it is; its own text is a traceback
             raise CheckpointError(str(error.cause)) from None
-        _deploy(self._served, models)
+        _deploy(self._served, models, self._generation)
         self.models = models
+
+    def renew(self) -> None:
+        """Other processes from now on, of the code that is installed now. Each answers before one of the old ones ends,
+        where the cluster has a processor for it; else one place at a time is empty for a while."""
+        self._generation += 1
+        _deploy(self._served, self.models, self._generation)
 
 
 @contextmanager
@@ -89,14 +96,10 @@ def running(served: Served) -> Iterator[Endpoint]:
     At the end requests that are being answered are finished first. Ray Serve itself goes on: it may serve others.
 
     Raises:
-        SettingsError: the port is taken or Ray Serve has another one, the replica counts are no range, the certificate
-            cannot be used, or anybody could ask.
+        SettingsError: the port is taken or Ray Serve has another one, the certificate cannot be used, or anybody could
+            ask.
         CheckpointError: a model cannot be served.
     """
-    if not 1 <= served.min_replicas <= served.max_replicas:
-        raise SettingsError(
-            f"replicas {served.min_replicas} to {served.max_replicas}: the least is 1 and not above the most"
-        )
     haproxy = os.environ.get(HAPROXY) == "1"
     reached = haproxy or served.host not in LOOPBACK
     if reached and not (served.open or (served.keys and served.keys.wanted)):
@@ -109,7 +112,7 @@ def running(served: Served) -> Iterator[Endpoint]:
     serve.start(http_options={"host": served.host, "port": served.port, **tls}, logging_config=LOGS)
     try:
         try:
-            _deploy(served, served.models)
+            _deploy(served, served.models, start=True)
         except RuntimeError:
             _check_loads(served.models)
             raise
@@ -119,21 +122,21 @@ def running(served: Served) -> Iterator[Endpoint]:
         serve.delete(NAME)
 
 
-def _deploy(served: Served, models: Models) -> None:
+def _deploy(served: Served, models: Models, generation: int = 1, start: bool = False) -> None:
     # Ray Serve otherwise takes every deployment for new code, and starts all replicas anew. Only its REST interface can
     # be told that nothing but the user_config has changed, and that takes all applications of a cluster as its own.
-    same = {"version": "1", "_internal": True}
+    room = ray.available_resources().get("CPU", 0) >= 1
+    options = {
+        "version": str(generation),
+        "_internal": True,
+        "user_config": models.model_dump(),
+        "max_surge_percent": SURGE_PERCENT if room else 0,
+    }
     replicas = ModelReplica.options(  # type: ignore[attr-defined]
-        **same,
-        user_config=models.model_dump(),
-        autoscaling_config={
-            "min_replicas": served.min_replicas,
-            "max_replicas": served.max_replicas,
-            "target_ongoing_requests": TARGET,
-        },
+        **options, autoscaling_config=served.scaling.options(start)
     )
-    ingress = Ingress.options(**same, user_config=models.model_dump())  # type: ignore[attr-defined]
-    application = ingress.bind(replicas.bind(), served.keys, served.cache_megabytes)
+    ingress = Ingress.options(**options)  # type: ignore[attr-defined]
+    application = ingress.bind(replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps)
     serve.run(application, name=NAME, route_prefix="/", logging_config=LOGS)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Request, Response
@@ -57,8 +58,15 @@ async def _unexpected(_: Request, error: Exception) -> Response:
 class Ingress:
     """Every route under /v1, and the two health checks."""
 
-    def __init__(self, replicas: DeploymentHandle[Any], keys: Keys | None = None, cache_megabytes: float = 0) -> None:
+    def __init__(
+        self,
+        replicas: DeploymentHandle[Any],
+        keys: Keys | None = None,
+        cache_megabytes: float = 0,
+        sleeps: bool = False,
+    ) -> None:
         self.replicas = replicas
+        self._sleeps = sleeps
         self._ongoing = 0
         self._answers = Answers(cache_megabytes)
         self._metrics = IngressMetrics()
@@ -88,17 +96,12 @@ class Ingress:
     @api.get("/v1/status")
     async def status(self) -> StatusResponse:
         """Models, replicas and load."""
-        models, status = await asyncio.gather(
-            self._ask(self.replicas.models, seconds=READY_SECONDS), asyncio.to_thread(serve.status)
-        )
-        application = status.applications[serve.get_replica_context().app_name]
-        replicas = application.deployments[self.replicas.deployment_name].replica_states
-        return StatusResponse(
-            status=application.status.value,
-            models=models,
-            replicas={str(state): count for state, count in replicas.items()},
-            ongoing=self._ongoing,
-        )
+        state, replicas = await self._state()
+        models = []
+        if replicas.get("RUNNING"):
+            with suppress(Problem):
+                models = await self._ask(self.replicas.models, seconds=READY_SECONDS)
+        return StatusResponse(status=state, models=models, replicas=replicas, ongoing=self._ongoing)
 
     @api.get("/v1/items")
     async def items(self) -> Any:
@@ -112,9 +115,17 @@ class Ingress:
 
     @api.get("/readyz")
     async def ready(self) -> dict[str, str]:
-        """A model can answer."""
-        await self._ask(self.replicas.model, seconds=READY_SECONDS)
+        """A model can answer, or would be started for whoever asks."""
+        if not (self._sleeps and await self._state() == ("RUNNING", {})):
+            await self._ask(self.replicas.model, seconds=READY_SECONDS)
         return {"status": "ready"}
+
+    async def _state(self) -> tuple[str, dict[str, int]]:
+        """Of the application, and how many replicas are in each."""
+        status = await asyncio.to_thread(serve.status)
+        application = status.applications[serve.get_replica_context().app_name]
+        replicas = application.deployments[self.replicas.deployment_name].replica_states
+        return application.status.value, {str(state): count for state, count in replicas.items()}
 
     async def _answer(self, body: bytes) -> Answer:
         known = self._answers.find(body)

@@ -33,8 +33,6 @@ ONGOING, QUEUED = 512, 64
 wait ask again and again, with all that they carry, and many of them leave no time to answer any."""
 NOW_SECONDS = 60.0
 """For which an answer as of now holds."""
-TARGET = 16
-"""Requests of a replica, above which there shall be another."""
 
 
 def _tokens(asked: Sequence[tuple["Predictor", Prompt]]) -> int:

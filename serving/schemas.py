@@ -156,7 +156,7 @@ class StatusResponse(BaseModel):
     """How the endpoint does."""
 
     status: str = Field(description="of the application, in Ray Serve's words")
-    models: list[ServedModelInfo] = Field(description="as one replica has them; another may be changing over")
+    models: list[ServedModelInfo] = Field(description="as one replica has them; none where no replica could tell")
     replicas: dict[str, int] = Field(description="how many there are in each state")
     ongoing: int = Field(description="requests that are being answered, or wait")
 

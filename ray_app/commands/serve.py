@@ -1,6 +1,8 @@
 """demandcast serve: the registry's champion over HTTP, whichever it is."""
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +29,15 @@ def serve(
     model: Model = "demand@champion",
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    min_replicas: Annotated[int, typer.Option(min=1, help="Replicas that always run.")] = 1,
+    min_replicas: Annotated[
+        int, typer.Option(min=0, help="Replicas that always run; with 0 none does where nobody asks.")
+    ] = 1,
     max_replicas: Annotated[int | None, typer.Option(min=1, help="Most replicas; by default one a processor.")] = None,
+    replica_requests: Annotated[
+        float, typer.Option(min=0.1, help="Requests at once for which one replica is enough.")
+    ] = 16.0,
+    up_seconds: Annotated[float, typer.Option(min=0, help="With more requests for so long, a replica starts.")] = 10.0,
+    down_seconds: Annotated[float, typer.Option(min=0, help="With fewer for so long, one ends.")] = 300.0,
     challenger_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the customers whom NAME@challenger answers, if there is one.")
     ] = 0.0,
@@ -44,7 +53,8 @@ def serve(
 ) -> None:
     """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs.
 
-    Where the alias moves (models promote, rollback, drop), the replicas change over without losing a request.
+    Where the alias moves (models promote, rollback, drop), the replicas change over without losing a request. SIGHUP
+    replaces all processes, one after the other, by those of the code that is installed now.
 
     Keys (demandcast keys create, or DEMANDCAST_API_KEYS) are asked for as soon as there are any.
     """
@@ -58,6 +68,7 @@ def serve(
     from ray_app.home import Home
     from serving.application import Served, running
     from serving.keys import ENVIRONMENT, KeyFile, Keys
+    from serving.scaling import Scaling
 
     home = Home.here()
     keys = Keys(KeyFile(home.keys), os.environ.get(ENVIRONMENT, ""))
@@ -67,14 +78,15 @@ def serve(
         load_checkpoint(each.checkpoint)  # a damaged one is refused before anything starts
     connect()
     most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
-    served = Served(
-        models, keys, host, port, min_replicas, most, without_keys, tls_certificate, tls_key, cache_megabytes
-    )
+    scaling = Scaling(min_replicas, most, replica_requests, up_seconds, down_seconds)
+    served = Served(models, keys, host, port, scaling, without_keys, tls_certificate, tls_key, cache_megabytes)
     with running(served) as endpoint:
         say(f"serving {_names(models)} at {endpoint.url} (documentation: {endpoint.url}/docs; Ctrl-C stops)")
         emit({"model": str(models.champion), "url": endpoint.url}, json)
+        renewal = threading.Event()
+        signal.signal(signal.SIGHUP, lambda *_: renewal.set())
         try:
-            for news in _news(endpoint, registry, model, challenger_share):
+            for news in _news(endpoint, registry, model, challenger_share, renewal):
                 say(news)
                 emit({"model": str(endpoint.models.champion), "url": endpoint.url}, json)
         except KeyboardInterrupt:
@@ -122,12 +134,19 @@ def chosen(registry: "Registry", model: str, challenger_share: float) -> "Models
     )
 
 
-def _news(endpoint: "Endpoint", registry: "Registry", model: str, challenger_share: float) -> Iterator[str]:
-    """Changes over whenever the registry names other models, and says so. What cannot be served is tried once."""
+def _news(
+    endpoint: "Endpoint", registry: "Registry", model: str, challenger_share: float, renewal: threading.Event
+) -> Iterator[str]:
+    """Changes over whenever the registry names other models, renews all processes when that is wanted, and says so.
+    What cannot be served is tried once."""
     refused, said = None, ""
     while True:
         time.sleep(WATCH_SECONDS)
         try:
+            if renewal.is_set():
+                renewal.clear()
+                endpoint.renew()
+                yield f"serving {_names(endpoint.models)} from new processes"
             models = chosen(registry, model, challenger_share)
             if models == endpoint.models:
                 refused = None

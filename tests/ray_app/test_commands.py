@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 
@@ -164,7 +165,7 @@ def test_a_pretrained_model_is_imported_fine_tuned_and_answers(
     assert tuned["metrics"]["ndcg@10"] > 0.4
 
 
-def test_serve_says_when_it_is_ready_answers_predict_follows_the_champion_and_ends_with_ctrl_c(
+def test_serve_says_when_it_is_ready_answers_follows_the_champion_sleeps_wakes_and_ends_with_ctrl_c(
     home: Path, trained: dict, tmp_path: Path
 ) -> None:
     (tmp_path / "customer.json").write_text(
@@ -172,16 +173,16 @@ def test_serve_says_when_it_is_ready_answers_predict_follows_the_champion_and_en
             {"purchase_history": [{"ts": "2024-05-01", "items": [{"item_id": "item a0"}, {"item_id": "nothing"}]}]}
         )
     )
-    process = start("serve", "--model", "demand@champion", "--port", 18734, "--json", home=home)
+    sleepy = ("--min-replicas", 0, "--down-seconds", 6)
+    process = start("serve", "--model", "demand@champion", "--port", 18734, *sleepy, "--json", home=home)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         url = re.search(r"http://\S+:18734", line)
         assert url, line
         assert json.loads(process.stdout.readline()) == {"model": trained["model"], "url": url[0]}
-        answer = last_json(
-            demandcast("predict", "--customer", tmp_path / "customer.json", "--url", url[0], "--json", home=home)[0]
-        )
+        asked = ("predict", "--customer", tmp_path / "customer.json", "--url", url[0])
+        answer = last_json(demandcast(*asked, "--json", home=home)[0])
         assert len(answer["demands"]) == 20
         assert answer["unknown_items"] == ["nothing"]
 
@@ -197,10 +198,22 @@ def test_serve_says_when_it_is_ready_answers_predict_follows_the_champion_and_en
             demandcast("models", *change, home=home)
             assert process.stdout.readline() == f"serving {model}\n"
             assert json.loads(process.stdout.readline())["model"] == model
+
+        def status() -> dict:
+            return last_json(demandcast("serve", "status", "--url", url[0], "--json", home=home)[0])
+
+        deadline = time.monotonic() + 60
+        while status()["replicas"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert (status()["status"], status()["models"]) == ("RUNNING", [])
+        assert httpx.get(f"{url[0]}/readyz").status_code == 200
+        assert last_json(demandcast(*asked, "--json", home=home)[0])["model"] == answer["model"]
+        assert status()["replicas"] == {"RUNNING": 1}
+
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         assert "Traceback" not in err
-        asked = ("predict", "--customer", tmp_path / "customer.json", "--url", url[0])
         assert f"no answer from {url[0]}" in demandcast(*asked, home=home, code=2)[1]
     finally:
         process.kill()

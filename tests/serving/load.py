@@ -18,6 +18,7 @@ class Load:
     """Clients who ask without end, in a thread, and what they were told. No two requests are the same."""
 
     client: httpx.Client
+    clients: int = CLIENTS
     answers: list[tuple[int, str]] = field(default_factory=list)
 
     def __enter__(self) -> "Load":
@@ -43,4 +44,4 @@ class Load:
                     )
                     self.answers.append((answer.status_code, answer.text))
 
-            await asyncio.gather(*(one() for _ in range(CLIENTS)))
+            await asyncio.gather(*(one() for _ in range(self.clients)))
