@@ -185,21 +185,29 @@ def limit(checkpoint: str, questions: Sequence[Question], seconds: float) -> flo
 
 
 def demandcast(
-    model: str, customers: Sequence[Customer], as_of: int, port: int, replicas: int, name: str = OURS
+    model: str, customers: Sequence[Customer], as_of: int, port: int, scaling: Sequence[str], name: str = OURS
 ) -> Server:
-    """What is measured, asked about each customer in turn; as CACHED it may remember what it answered before."""
+    """What is measured, asked about each customer in turn; as CACHED it may remember what it answered before.
+
+    Args:
+        scaling: options of `serve` that say how many replicas there are.
+    """
     requests = [PredictRequest(customer=CustomerRecord.of(each), as_of=iso(as_of), top_k=TOP) for each in customers]
     url = f"http://127.0.0.1:{port}"
-    counts = ["--min-replicas", str(replicas), "--max-replicas", str(replicas)]
     cache = [] if name == CACHED else ["--cache-megabytes", "0"]
     return Server(
         name,
-        [*COMMAND, "serve", "--model", model, "--port", str(port), *counts, *cache],
+        [*COMMAND, "serve", "--model", model, "--port", str(port), *scaling, *cache],
         f"{url}/readyz",
         f"{url}/v1/predict",
         [each.model_dump_json(exclude_defaults=True).encode() for each in requests],
         {},
     )
+
+
+def constant(replicas: int) -> list[str]:
+    """Options of `serve`: so many replicas, whatever the load."""
+    return ["--min-replicas", str(replicas), "--max-replicas", str(replicas)]
 
 
 def servers(
@@ -215,7 +223,7 @@ def servers(
     return {
         each.name: each
         for each in (
-            *(demandcast(str(version), customers, as_of, port, replicas, name) for name in (OURS, CACHED)),
+            *(demandcast(str(version), customers, as_of, port, constant(replicas), name) for name in (OURS, CACHED)),
             Server(
                 VLLM,
                 [str(PEER / "python"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(export), "--port",

@@ -25,7 +25,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.serving import COMMAND, CUSTOMERS, Server, demandcast, started
+from benchmarks.serving import COMMAND, CUSTOMERS, Server, constant, demandcast, started
 from demand.dataset import Dataset
 from demand.moments import moment
 from modeling.registry import Registry
@@ -92,6 +92,7 @@ FAULTS: dict[str, Callable[[int], object]] = {
     "SIGKILL of the controller": lambda parent: processes(parent, CONTROLLER)[0].kill(),
     "SIGKILL of the proxy": lambda parent: processes(parent, PROXY)[0].kill(),
     "SIGKILL of the ingress": lambda parent: processes(parent, INGRESS)[0].kill(),
+    "all processes are replaced (SIGHUP)": lambda parent: psutil.Process(parent).send_signal(signal.SIGHUP),
     "one of two replicas hangs": lambda parent: processes(parent, REPLICA)[0].send_signal(signal.SIGSTOP),
 }
 """By what they are called, given the process of `demandcast serve`."""
@@ -114,7 +115,7 @@ def main() -> None:
     version = Registry(Home.here().folder).resolve(given.model)
     dataset, as_of = Dataset.open(given.data), moment(given.as_of)
     customers = list(dataset.customers(dataset.customer_ids[:CUSTOMERS], before=as_of))
-    server = demandcast(given.model, customers, as_of, given.port, 2)
+    server = demandcast(given.model, customers, as_of, given.port, constant(2))
     faults = dict(FAULTS)
     if given.other:
         faults["the model changes, and changes back"] = lambda _: [promote(given.other), promote(str(version))]

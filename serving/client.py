@@ -17,7 +17,16 @@ import httpx
 from httpx_retries import Retry, RetryTransport
 
 from serving.problems import ProblemDocument
-from serving.schemas import BatchRequest, CustomerRecord, PredictRequest, PredictResponse, StatusResponse
+from serving.schemas import (
+    AnsweredBy,
+    BatchRequest,
+    CustomerRecord,
+    Outcome,
+    OutcomeResponse,
+    PredictRequest,
+    PredictResponse,
+    StatusResponse,
+)
 
 SECONDS = 30.0
 """That one attempt may take."""
@@ -68,6 +77,16 @@ class Client:
         """Each request's answer, or why it has none; as `predict` raises where there is no answer at all."""
         return _answers(self._http.post("/v1/predict/batch", content=_bodies(requests)))
 
+    def came(self, answer: PredictResponse, bought: Sequence[str], shown: Sequence[str] | None = None) -> int:
+        """Tells what came of an answer, so that models can be compared: how many of the items shown were bought.
+
+        Args:
+            bought: ids of what the customer bought afterwards.
+            shown: ids of what the customer saw of the answer; by default all of it.
+        """
+        response = self._http.post("/v1/outcomes", content=_outcome(answer, bought, shown))
+        return OutcomeResponse.model_validate_json(_good(response).content).bought
+
     def status(self) -> StatusResponse:
         """How the endpoint does, for keys of the scope admin; raises as `predict`."""
         return StatusResponse.model_validate_json(_good(self._http.get("/v1/status")).content)
@@ -104,6 +123,11 @@ class AsyncClient:
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictResponse | ProblemDocument]:
         """As Client.predict_batch."""
         return _answers(await self._http.post("/v1/predict/batch", content=_bodies(requests)))
+
+    async def came(self, answer: PredictResponse, bought: Sequence[str], shown: Sequence[str] | None = None) -> int:
+        """As Client.came."""
+        response = await self._http.post("/v1/outcomes", content=_outcome(answer, bought, shown))
+        return OutcomeResponse.model_validate_json(_good(response).content).bought
 
     async def status(self) -> StatusResponse:
         """As Client.status."""
@@ -148,6 +172,12 @@ def _body(
 def _bodies(requests: Sequence[PredictRequest]) -> str:
     bodies = [each.model_dump(mode="json", exclude_defaults=True) for each in requests]
     return BatchRequest(requests=bodies).model_dump_json()
+
+
+def _outcome(answer: PredictResponse, bought: Sequence[str], shown: Sequence[str] | None) -> str:
+    items = [each.item_id for each in answer.demands] if shown is None else list(shown)
+    model = AnsweredBy.model_validate(answer.model.model_dump())
+    return Outcome(model=model, shown=items, bought=list(bought)).model_dump_json()
 
 
 def _answer(response: httpx.Response) -> PredictResponse:

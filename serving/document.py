@@ -9,13 +9,22 @@ from pydantic.json_schema import models_json_schema
 from serving.door import ADMIN, OPEN
 from serving.gate import LARGEST_BODY
 from serving.problems import MEDIA, ProblemDocument
-from serving.schemas import BatchRequest, BatchResponse, PredictRequest, PredictResponse, StatusResponse
+from serving.schemas import (
+    BatchRequest,
+    BatchResponse,
+    Outcome,
+    OutcomeResponse,
+    PredictRequest,
+    PredictResponse,
+    StatusResponse,
+)
 
 COMPONENTS = "#/components/schemas/{model}"
 KEY = "key"
 BODIES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "/v1/predict": (PredictRequest, PredictResponse),
     "/v1/predict/batch": (BatchRequest, BatchResponse),
+    "/v1/outcomes": (Outcome, OutcomeResponse),
 }
 REFUSED = {
     "400": "The body is no JSON.",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +22,8 @@ from serving.keys import Keys
 from serving.metrics import IngressMetrics
 from serving.models import Models
 from serving.problems import Answer, Problem, invalid
-from serving.schemas import BatchRequest, StatusResponse
+from serving.schemas import BatchRequest, Outcome, OutcomeResponse, StatusResponse
+from serving.tally import Tallies
 
 DEADLINE_SECONDS = 30.0
 READY_SECONDS = 2.0
@@ -69,6 +71,7 @@ class Ingress:
         self._sleeps = sleeps
         self._ongoing = 0
         self._answers = Answers(cache_megabytes)
+        self._tallies = Tallies()
         self._metrics = IngressMetrics()
         Gate.door = Door(keys) if keys else None
 
@@ -88,6 +91,18 @@ class Ingress:
         bodies = [each.body if each.status == 200 else b'{"error": %b}' % each.body for each in answers]
         return Answer(200, b'{"responses": [%b]}' % b", ".join(bodies)).response()
 
+    @api.post("/v1/outcomes")
+    async def outcomes(self, outcome: Outcome) -> OutcomeResponse:
+        """What came of an answer: with it a challenger's items can be compared with the champion's."""
+        model = f"{outcome.model.name}@{outcome.model.version}"
+        try:
+            bought = self._tallies.came(model, outcome.shown, outcome.bought)
+        except KeyError:
+            reason = "has answered nobody here"
+            raise Problem(422, f"model: {reason}", [{"field": "model", "reason": reason}]) from None
+        self._metrics.came(model, len(set(outcome.shown)), bought)
+        return OutcomeResponse(bought=bought)
+
     @api.get("/v1/model")
     async def model(self) -> Any:
         """Name, version and card of the served model."""
@@ -101,6 +116,8 @@ class Ingress:
         if replicas.get("RUNNING"):
             with suppress(Problem):
                 models = await self._ask(self.replicas.models, seconds=READY_SECONDS)
+        for each in models:
+            each |= self._tallies.counts(f"{each['name']}@{each['version']}")
         return StatusResponse(status=state, models=models, replicas=replicas, ongoing=self._ongoing)
 
     @api.get("/v1/items")
@@ -132,10 +149,12 @@ class Ingress:
         self._metrics.asked(known is not None)
         if known:
             return known
+        begin = time.perf_counter()
         try:
             answer: Answer = await self._ask(self.replicas.predict, body)
         except Problem as problem:
             return problem.answer
+        self._tallies.answered(answer, time.perf_counter() - begin)
         self._answers.keep(body, answer)
         return answer
 

@@ -5,8 +5,6 @@ Ray puts `ray_` before each name, and adds the replica's labels. deploy/grafana/
 
 from ray.serve import metrics
 
-from serving.schemas import ModelInfo
-
 SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
 TOKENS = [256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 8_192.0]
 REQUESTS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
@@ -22,10 +20,18 @@ class IngressMetrics:
             "Predictions asked for, by whether the very same had been answered before.",
             ("known",),
         )
+        self._shown = metrics.Counter("demandcast_shown_total", "Items of answers that were shown.", ("model",))
+        self._bought = metrics.Counter("demandcast_bought_total", "Items shown that were bought.", ("model",))
 
     def asked(self, known: bool) -> None:
         """One question, whose answer was kept or was not."""
         self._asked.inc(tags={"known": str(known).lower()})
+
+    def came(self, model: str, shown: int, bought: int) -> None:
+        """What came of an answer."""
+        self._shown.inc(shown, tags={"model": model})
+        if bought:
+            self._bought.inc(bought, tags={"model": model})
 
 
 class Metrics:
@@ -44,11 +50,10 @@ class Metrics:
         self._batch_tokens = metrics.Histogram("demandcast_batch_tokens", "Tokens of a batch.", TOKENS)
         self._batch_requests = metrics.Histogram("demandcast_batch_requests", "Requests of a batch.", REQUESTS)
 
-    def answered(self, model: ModelInfo, status: int, seconds: float) -> None:
+    def answered(self, model: str, status: int, seconds: float) -> None:
         """One answer, or failure, of a model."""
-        name = f"{model.name}@{model.version}"
-        self._answers.inc(tags={"model": name, "status": str(status)})
-        self._seconds.observe(seconds, tags={"model": name})
+        self._answers.inc(tags={"model": model, "status": str(status)})
+        self._seconds.observe(seconds, tags={"model": model})
 
     def batched(self, requests: int, tokens: int) -> None:
         """One batch."""

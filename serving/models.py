@@ -68,6 +68,11 @@ class LoadedModel:
     predictor: "Predictor"
     info: ModelInfo
 
+    @property
+    def name(self) -> str:
+        """NAME@VERSION."""
+        return f"{self.info.name}@{self.info.version}"
+
     @classmethod
     def load(cls, reference: ModelReference) -> "LoadedModel":
         """Reads a checkpoint and asks its golden requests.

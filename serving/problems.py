@@ -33,13 +33,15 @@ class Answer(NamedTuple):
     """What a request is answered: a status and a body of JSON, a problem document where the status is an error's.
 
     Attributes:
-        models: whose answer it is (Models.digest), where the same request has the same answer
+        model: whose answer it is, NAME@VERSION, if it is a model's.
+        models: all that were served (Models.digest), where the same request has the same answer
         holds_seconds: for so long, if they are still served.
     """
 
     status: int
     body: bytes
     retry_seconds: int = RETRY_SECONDS
+    model: str | None = None
     models: str | None = None
     holds_seconds: float = 0.0
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import time
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +105,20 @@ class ModelReplica:
             response = _response(model, request, question, rates)
             status = 200
             holds = NOW_SECONDS if request.as_of is None else math.inf
-            return Answer(status, response.model_dump_json().encode(), models=models.models.digest, holds_seconds=holds)
+            return Answer(
+                status,
+                response.model_dump_json().encode(),
+                model=model.name,
+                models=models.models.digest,
+                holds_seconds=holds,
+            )
+        except Exception as error:
+            # Its text may hold something of the request.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s failed: %s\n%s", model.name, type(error).__name__, where)
+            return Problem(500, "the request could not be answered").answer._replace(model=model.name)
         finally:
-            self._metrics.answered(model.info, status, time.perf_counter() - begin)
+            self._metrics.answered(model.name, status, time.perf_counter() - begin)
 
     @serve.batch(max_batch_size=TOKENS, batch_wait_timeout_s=BATCH_WAIT_SECONDS, batch_size_fn=_tokens)
     async def _rates(self, asked: list[tuple["Predictor", Prompt]]) -> list[np.ndarray]:

@@ -148,8 +148,33 @@ class ModelInfo(BaseModel):
     prompt_format: str
 
 
+class AnsweredBy(Record):
+    """The `model` of an answer."""
+
+    name: Name
+    version: int
+    prompt_format: Name = ""
+
+
+class Outcome(Record):
+    """What came of an answer. It names no customer: whether a model's items are bought is all that is counted."""
+
+    model: AnsweredBy
+    shown: list[ItemId] = Field(min_length=1, max_length=1_000, description="items of the answer that were shown")
+    bought: list[ItemId] = Field(default=[], max_length=2_000, description="what the customer bought, shown or not")
+
+
+class OutcomeResponse(BaseModel):
+    bought: int = Field(description="how many of the items shown were bought")
+
+
 class ServedModelInfo(ModelInfo):
     share: float = Field(description="of the customers whom it answers")
+    answers: int = Field(description="that it gave since the ingress started, kept ones not counted")
+    failures: int = Field(description="errors of its own among them")
+    seconds: float = Field(description="that its answers took in all, as the ingress sees it")
+    shown: int = Field(description="items of its answers that were shown, as outcomes tell")
+    bought: int = Field(description="how many of those were bought")
 
 
 class StatusResponse(BaseModel):

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from demand.errors import CheckpointError, DemandError, ModelNotFoundError
 from ray_app.commands.options import DEFAULT_URL, KEY, Json, Model, Url
-from ray_app.output import emit, say
+from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
     from modeling.registry import Registry
@@ -95,7 +96,11 @@ def serve(
 
 @app.command()
 def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Models, replicas and load of a running endpoint. Keys: DEMANDCAST_API_KEY, of the scope admin."""
+    """Models, replicas and load of a running endpoint. Keys: DEMANDCAST_API_KEY, of the scope admin.
+
+    Of each model: what it answered since the ingress started, and how much of what was shown was bought, as the
+    applications tell (POST /v1/outcomes), with the 95 % interval of that share.
+    """
     import httpx
 
     from serving.client import Client, PredictError
@@ -105,10 +110,27 @@ def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
             found = client.status()
     except (PredictError, httpx.HTTPError, httpx.InvalidURL) as error:
         raise DemandError(f"no status from {url} ({error})") from None
-    models = ", ".join(f"{each.name}@{each.version} ({each.prompt_format}) {each.share:.0%}" for each in found.models)
-    replicas = ", ".join(f"{count} {state.lower()}" for state, count in found.replicas.items())
-    say(f"{found.status.lower()}: {models}; replicas: {replicas}; requests now: {found.ongoing}")
+    replicas = ", ".join(f"{count} {state.lower()}" for state, count in found.replicas.items()) or "none, asleep"
+    say(f"{found.status.lower()}; replicas: {replicas}; requests now: {found.ongoing}")
+    table = Table("model", "prompt format", "customers", "answers", "failures", "mean ms", "shown", "bought of it")
+    for each in found.models:
+        mean = f"{each.seconds / each.answers * 1e3:.0f}" if each.answers else ""
+        counts = f"{each.answers:,}", f"{each.failures:,}", mean, f"{each.shown:,}"
+        name = f"{each.name}@{each.version}"
+        table.add_row(name, each.prompt_format, f"{each.share:.0%}", *counts, _share(each.bought, each.shown))
+    if found.models:
+        console.print(table)
     emit(found.model_dump(), json)
+
+
+def _share(bought: int, shown: int) -> str:
+    """With its 95 % interval, by Wilson's formula."""
+    if not shown:
+        return ""
+    from scipy.stats import binomtest
+
+    interval = binomtest(bought, shown).proportion_ci(method="wilson")
+    return f"{bought / shown:.1%} ({interval.low:.1%}-{interval.high:.1%})"
 
 
 def chosen(registry: "Registry", model: str, challenger_share: float) -> "Models":

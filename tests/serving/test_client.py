@@ -9,9 +9,11 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from serving.application import Endpoint
 from serving.client import AsyncClient, Client, PredictError
+from serving.keys import KeyFile
 from serving.problems import ProblemDocument
-from serving.schemas import PredictRequest, PredictResponse
+from serving.schemas import ModelInfo, PredictRequest, PredictResponse
 from tests.serving.conftest import order, request
 
 
@@ -55,6 +57,35 @@ def test_what_is_refused_is_told_with_the_reason(client: httpx.Client) -> None:
         assert told.value.problem.status == 422
     with Client("http://127.0.0.1:9", retries=0) as nobody, pytest.raises(httpx.ConnectError):
         nobody.predict(order())
+
+
+def test_what_came_of_an_answer_is_counted_for_its_model(
+    client: httpx.Client, endpoint: Endpoint, keys: KeyFile
+) -> None:
+    url, key = arguments(client)
+    _, admin = keys.create("operator", scope="admin")
+    with Client(url, admin) as operator, Client(url, key) as ours:
+        (before,) = operator.status().models
+        answer = ours.predict({**order(), "customer_id": "who buys"}, as_of="2024-06-01", top_k=5)
+        first, second = (answer.demands[place].item_id for place in (0, 1))
+        (after,) = operator.status().models
+        assert (after.answers - before.answers, after.failures - before.failures) == (1, 0)
+        assert after.seconds > before.seconds
+
+        assert ours.came(answer, bought=[first, "moon dust", first]) == 1
+        assert ours.came(answer, bought=[first, second], shown=[second]) == 1
+        assert asyncio.run(_nothing_bought(url, key, answer)) == 0
+        (told,) = operator.status().models
+        assert (told.shown - after.shown, told.bought - after.bought) == (5 + 1 + 5, 2)
+
+        stranger = answer.model_copy(update={"model": ModelInfo(name="other", version=9, prompt_format="compact")})
+        with pytest.raises(PredictError, match=r"422 .*model: has answered nobody here"):
+            ours.came(stranger, bought=[])
+
+
+async def _nothing_bought(url: str, key: str, answer: PredictResponse) -> int:
+    async with AsyncClient(url, key) as ours:
+        return await ours.came(answer, bought=[])
 
 
 @pytest.fixture

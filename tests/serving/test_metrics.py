@@ -15,7 +15,10 @@ def test_prometheus_reads_what_was_asked_and_the_dashboard_asks_for_what_there_i
     answers = {"model": "demand@3", "status": "200"}
     before = counted(scraped(), "ray_demandcast_answers_total", **answers)
     for customer in "abca":
-        client.post("/v1/predict", json=request({**order(), "customer_id": customer})).raise_for_status()
+        answer = client.post("/v1/predict", json=request({**order(), "customer_id": customer})).raise_for_status()
+    item = answer.json()["demands"][0]["item_id"]
+    outcome = {"model": answer.json()["model"], "shown": [item], "bought": [item]}
+    client.post("/v1/outcomes", json=outcome).raise_for_status()
     client.post("/v1/predict", json=request(order()), headers={"Authorization": "Bearer x"})
 
     board = json.loads(Path("deploy/grafana/demandcast.json").read_text())
