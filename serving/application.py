@@ -22,6 +22,7 @@ from serving.keys import Keys
 from serving.models import Models, check
 from serving.replica import ModelReplica
 from serving.scaling import SURGE_PERCENT, Scaling
+from serving.tracing import tracing
 
 NAME = "demandcast"
 ANSWER_SECONDS = 10.0
@@ -97,7 +98,7 @@ def running(served: Served) -> Iterator[Endpoint]:
 
     Raises:
         SettingsError: the port is taken or Ray Serve has another one, the certificate cannot be used, or anybody could
-            ask.
+            ask, or traces cannot be made.
         CheckpointError: a model cannot be served.
     """
     haproxy = os.environ.get(HAPROXY) == "1"
@@ -109,7 +110,9 @@ def running(served: Served) -> Iterator[Endpoint]:
         )
     tls = _tls(served)
     check_port(served.host, served.port)
-    serve.start(http_options={"host": served.host, "port": served.port, **tls}, logging_config=LOGS)
+    serve.start(
+        http_options={"host": served.host, "port": served.port, **tls}, logging_config=LOGS, tracing_config=tracing()
+    )
     try:
         try:
             _deploy(served, served.models, start=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from opentelemetry import trace
 from pydantic import ValidationError
 from ray import serve
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from modeling.predictor import Predictor
 
 log = logging.getLogger("ray.serve")
+tracer = trace.get_tracer("demandcast")
 
 TOKENS = 8_192
 """Of a batch, at most."""
@@ -127,7 +129,8 @@ class ModelReplica:
         rates: list[np.ndarray] = [np.empty(0)] * len(asked)
         for predictor in {id(each): each for each, _ in asked}.values():
             mine = [place for place, (each, _) in enumerate(asked) if each is predictor]
-            found = predictor.forecasts_of([asked[place][1] for place in mine])[:, 1:]
+            with tracer.start_as_current_span("forward_pass", attributes={"requests": len(mine)}):
+                found = predictor.forecasts_of([asked[place][1] for place in mine])[:, 1:]
             for place, row in zip(mine, found, strict=True):
                 rates[place] = row
         return rates

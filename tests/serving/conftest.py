@@ -25,7 +25,9 @@ from modeling.settings import ModelSettings
 from serving.application import Endpoint, Served, running
 from serving.keys import KeyFile, Keys
 from serving.models import ModelReference, Models
+from serving.tracing import ENDPOINTS
 from tests.conftest import CUTOFF
+from tests.serving.collector import PORT, Collector, collecting
 
 AS_OF = moment(CUTOFF)
 
@@ -78,7 +80,14 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFile:
 
 
 @pytest.fixture(scope="package")
-def endpoint(ray_cluster: None, model_folder: Path, keys: KeyFile) -> Iterator[Endpoint]:
+def collector() -> Iterator[Collector]:
+    with collecting() as collector, pytest.MonkeyPatch.context() as environment:
+        environment.setenv(ENDPOINTS[0], f"http://127.0.0.1:{PORT}")
+        yield collector
+
+
+@pytest.fixture(scope="package")
+def endpoint(ray_cluster: None, collector: Collector, model_folder: Path, keys: KeyFile) -> Iterator[Endpoint]:
     keys.create("somebody")  # from now on keys are asked for
     with running(Served(champion(model_folder, 3), Keys(keys), port=free_port())) as endpoint:
         yield endpoint
