@@ -1,8 +1,8 @@
 """Export: a folder that Hugging Face transformers loads.
 
 Every family of modeling.families goes out as it came in; a model from scratch is a GPT-NeoX without parallel residuals.
-What transformers has no place for (habits, item biases, calibration) lies beside, in demand_head.safetensors and
-calibration.json.
+What transformers has no place for (habits, item biases, calibration) lies in the folder `demandcast` below it: vLLM reads
+every file of weights that it finds beside the model's.
 """
 
 from pathlib import Path
@@ -42,8 +42,9 @@ def export_hf(checkpoint: Checkpoint, out: Path) -> None:
         for name, tensor in checkpoint.weights.items()
         if name.startswith(("head.", "calendar."))
     }
-    save_file(head, out / "demand_head.safetensors")
-    (out / "calibration.json").write_text(checkpoint.calibration.model_dump_json(indent=2))
+    (out / "demandcast").mkdir(exist_ok=True)
+    save_file(head, out / "demandcast" / "head.safetensors")
+    (out / "demandcast" / "calibration.json").write_text(checkpoint.calibration.model_dump_json(indent=2))
 
 
 def written_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:

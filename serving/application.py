@@ -128,17 +128,14 @@ def running(served: Served) -> Iterator[Endpoint]:
 def _deploy(served: Served, models: Models, generation: int = 1, start: bool = False) -> None:
     # Ray Serve otherwise takes every deployment for new code, and starts all replicas anew. Only its REST interface can
     # be told that nothing but the user_config has changed, and that takes all applications of a cluster as its own.
+    options = {"version": str(generation), "_internal": True, "user_config": models.model_dump()}
     room = ray.available_resources().get("CPU", 0) >= 1
-    options = {
-        "version": str(generation),
-        "_internal": True,
-        "user_config": models.model_dump(),
-        "max_surge_percent": SURGE_PERCENT if room else 0,
-    }
     replicas = ModelReplica.options(  # type: ignore[attr-defined]
-        **options, autoscaling_config=served.scaling.options(start)
+        **options,
+        max_surge_percent=SURGE_PERCENT if room else 0,
+        autoscaling_config=served.scaling.options(start),
     )
-    ingress = Ingress.options(**options)  # type: ignore[attr-defined]
+    ingress = Ingress.options(**options, max_surge_percent=SURGE_PERCENT)  # type: ignore[attr-defined]
     application = ingress.bind(replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps)
     serve.run(application, name=NAME, route_prefix="/", logging_config=LOGS)
 
