@@ -1,7 +1,7 @@
 """Export: a folder that Hugging Face transformers loads.
 
 Every family of modeling.families goes out as it came in; a model from scratch is a GPT-NeoX without parallel residuals.
-What transformers has no place for (habits, item biases, calibration) lies in the folder `demandcast` below it: vLLM reads
+What transformers has no place for (habits, item biases, calibration) lies in the folder `demandcast` below: vLLM reads
 every file of weights that it finds beside the model's.
 """
 

@@ -15,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
 from serving.answers import Answers
+from serving.attempts import Attempts
 from serving.document import Api
 from serving.door import Door
 from serving.gate import Gate
@@ -27,6 +28,8 @@ from serving.tally import Tallies
 
 DEADLINE_SECONDS = 30.0
 READY_SECONDS = 2.0
+PATIENCE_SECONDS, MOST_IMPATIENT = 5.0, 16
+"""After which a second replica is asked beside one that is silent, for so many requests at a time."""
 api = Api(
     title="demandcast",
     description="What each customer will want next. Errors are problem documents (RFC 9457).",
@@ -72,6 +75,7 @@ class Ingress:
         self._ongoing = 0
         self._answers = Answers(cache_megabytes)
         self._tallies = Tallies()
+        self._attempts = Attempts(PATIENCE_SECONDS, MOST_IMPATIENT, RayActorError)
         self._metrics = IngressMetrics()
         Gate.door = Door(keys) if keys else None
 
@@ -159,14 +163,15 @@ class Ingress:
         return answer
 
     async def _ask(self, method: Any, *arguments: Any, seconds: float = DEADLINE_SECONDS) -> Any:
-        """What a replica answers. Where one dies meanwhile another is asked, once, for no question changes anything."""
+        """What a replica answers. Where one dies or hangs another is asked, once, for no question changes anything."""
+
+        async def ask() -> Any:
+            return await method.remote(*arguments)
+
         self._ongoing += 1
         try:
             async with asyncio.timeout(seconds):
-                try:
-                    return await method.remote(*arguments)
-                except RayActorError:
-                    return await method.remote(*arguments)
+                return await self._attempts.answer(ask)
         except TimeoutError:
             raise Problem(503, f"no answer within {seconds:g} seconds") from None
         except BackPressureError:

@@ -46,6 +46,8 @@ def _tokens(asked: Sequence[tuple["Predictor", Prompt]]) -> int:
     ray_actor_options={"num_cpus": 1},
     max_ongoing_requests=ONGOING,
     max_queued_requests=QUEUED,
+    health_check_period_s=5,
+    health_check_timeout_s=15,
 )
 class ModelReplica:
     """Answers with the models that user_config names, the JSON of `Models`.

@@ -152,3 +152,9 @@ def test_transformers_loads_the_export_with_equal_hidden_states(
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf")
     assert tokenizer.convert_tokens_to_ids("<item:item a0>") == checkpoint.vocabulary.item(0)
     assert len(tokenizer) == len(checkpoint.vocabulary)
+    # vLLM takes every file of weights beside the model's for a part of it.
+    assert [each.name for each in (tmp_path / "hf").glob("*.safetensors")] == ["model.safetensors"]
+    assert {each.name for each in (tmp_path / "hf" / "demandcast").iterdir()} == {
+        "head.safetensors",
+        "calibration.json",
+    }

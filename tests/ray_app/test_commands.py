@@ -44,9 +44,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(home: Path, shop: Dataset) -> dict:
+def training(shop: Dataset) -> tuple[object, ...]:
+    """A run of several checkpoints."""
+    longer = ("training.reports_per_epoch=6", "training.microbatch_tokens=256", "training.epochs=4")
+    settings = [word for assignment in longer for word in ("--set", assignment)]
+    return ("train", "--data", shop.folder, "--preset", "tiny", "--cutoff", CUTOFF, *settings)
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path, training: tuple[object, ...]) -> dict:
     """What `train --json` printed; its model is the champion."""
-    out, _ = demandcast("train", "--data", shop.folder, "--preset", "tiny", "--cutoff", CUTOFF, "--json", home=home)
+    out, _ = demandcast(*training, "--json", home=home)
     return {**last_json(out), "out": out}
 
 
@@ -101,11 +109,10 @@ def test_absurd_orders_from_as_of_on_change_no_prediction(home: Path, trained: d
     assert table.equals(pq.read_table(tmp_path / "absurd.parquet"))
 
 
-def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(home: Path, shop: Dataset) -> None:
-    longer = ("training.reports_per_epoch=6", "training.microbatch_tokens=256", "training.epochs=4")
-    settings = [word for assignment in longer for word in ("--set", assignment)]
-    arguments = ("train", "--data", shop.folder, "--preset", "tiny", "--cutoff", CUTOFF, *settings)
-    process = start(*arguments, home=home)
+def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(
+    home: Path, training: tuple[object, ...], trained: dict
+) -> None:
+    process = start(*training, home=home)
     assert process.stdout is not None
     run = process.stdout.readline().split()[1]
     folder = home / "runs" / run
@@ -118,14 +125,12 @@ def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(home: Path, s
     assert f"--resume {run}" in out
 
     demandcast("train", "--resume", run, "--json", home=home)
-    out, _ = demandcast(*arguments, "--json", home=home)
 
     def curve(name: str) -> list[float]:
         last = max((home / "runs" / name).glob("checkpoint_*/"), key=lambda each: each.name)
         return load_state(last, "plain")["extra"]["losses"]
 
-    undisturbed = curve(last_json(out)["run"])
-    assert curve(run) == pytest.approx(undisturbed, abs=1e-5)
+    assert curve(run) == pytest.approx(curve(trained["run"]), abs=1e-5)
 
 
 def test_models_are_listed_promoted_rolled_back_exported_and_imported(
