@@ -9,7 +9,7 @@ SERVING := .venv-serving-peers
 # What is never imported need not be compiled: a third of the installation time.
 PIP := python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo test check smollm2 bench bench-gpu peers clean
+.PHONY: setup demo test check pytest smollm2 bench bench-gpu peers clean
 
 setup: $(STAMP)
 
@@ -28,7 +28,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
+test: check pytest
+
+pytest: setup
 	$(BIN)/python -m pytest
 
 smollm2: setup
