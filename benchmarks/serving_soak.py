@@ -79,7 +79,7 @@ def memory(parent: int) -> list[tuple[str, float]]:
     for each in [psutil.Process(parent), *psutil.Process(parent).children(recursive=True)]:
         try:
             words = " ".join(each.cmdline()) or each.name()
-            found.append((f"{short(words)} {each.pid}", each.memory_full_info().uss / MEGABYTE))
+            found.append((f"{short(words)[:45]} {each.pid}", each.memory_full_info().uss / MEGABYTE))
         except psutil.Error:
             continue
     return found
@@ -87,8 +87,9 @@ def memory(parent: int) -> list[tuple[str, float]]:
 
 def short(command: str) -> str:
     """What a process is, in a word."""
-    named = command.split("(")[0].split(" -")[0].strip()
-    return named[:38] if named.startswith("ray::") else Path(named.split()[0]).name + " " + command.split("/")[-1][:20]
+    if command.startswith("ray::"):
+        return command.split(".")[0]  # without the method that runs just now
+    return Path(command.split()[0]).name + " " + command.split("/")[-1][:20]
 
 
 def main() -> None:
