@@ -20,7 +20,6 @@ from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
 
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # runs of seconds report many times a second
-os.environ["RAY_metrics_report_interval_ms"] = "1000"  # what is counted is seen within seconds
 CUTOFF = "2024-06-01"
 ITEMS = [f"item {letter}{number}" for letter in "abcdef" for number in range(5)]
 
