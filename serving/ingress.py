@@ -81,7 +81,9 @@ class Ingress:
 
     def reconfigure(self, config: dict[str, Any]) -> None:
         """Called at the start, and when other models are to be served."""
-        self._answers.change_to(Models.model_validate(config))
+        models = Models.model_validate(config)
+        self._answers.change_to(models)
+        self._tallies.serve(map(str, models.all))
 
     @api.post("/v1/predict")
     async def predict(self, request: Request) -> Response:
@@ -102,7 +104,7 @@ class Ingress:
         try:
             bought = self._tallies.came(model, outcome.shown, outcome.bought)
         except KeyError:
-            reason = "has answered nobody here"
+            reason = "answers nobody here"
             raise Problem(422, f"model: {reason}", [{"field": "model", "reason": reason}]) from None
         self._metrics.came(model, len(set(outcome.shown)), bought)
         return OutcomeResponse(bought=bought)

@@ -1,6 +1,6 @@
 """What came of each model's answers, counted, so that a challenger can be compared with the champion."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from serving.problems import Answer
@@ -25,10 +25,15 @@ class Tally:
 
 
 class Tallies:
-    """By model, NAME@VERSION, since the ingress started. Only who answered can be counted for."""
+    """By model, NAME@VERSION, since the ingress started. Only who answered, or does now, can be counted for."""
 
     def __init__(self) -> None:
         self._of: dict[str, Tally] = {}
+
+    def serve(self, models: Iterable[str]) -> None:
+        """Who answers from now on; an earlier ingress may have handed on answers of theirs."""
+        for model in models:
+            self._of.setdefault(model, Tally())
 
     def answered(self, answer: Answer, seconds: float) -> None:
         """One answer, if a model gave it."""
@@ -42,7 +47,7 @@ class Tallies:
         """How many different items of those shown were bought.
 
         Raises:
-            KeyError: the model has answered nobody.
+            KeyError: the model answers nobody.
         """
         tally = self._of[model]
         hits = len(set(shown) & set(bought))

@@ -67,7 +67,7 @@ def test_who_asks_the_same_again_is_told_the_same_and_it_is_counted(client: http
 
     before = known()
     body = request({**order(), "customer_id": "who asks again"})
-    first, second = (client.post("/v1/predict", json=body).raise_for_status() for _ in range(2))
+    answers = {client.post("/v1/predict", json=body).raise_for_status().content for _ in range(50)}
 
-    assert second.content == first.content
-    soon(lambda: known() == before + 1)
+    assert len(answers) == 1
+    soon(lambda: known() >= before + 49)  # what others asked before may be told only now

@@ -79,7 +79,7 @@ def test_what_came_of_an_answer_is_counted_for_its_model(
         assert (told.shown - after.shown, told.bought - after.bought) == (5 + 1 + 5, 2)
 
         stranger = answer.model_copy(update={"model": ModelInfo(name="other", version=9, prompt_format="compact")})
-        with pytest.raises(PredictError, match=r"422 .*model: has answered nobody here"):
+        with pytest.raises(PredictError, match=r"422 .*model: answers nobody here"):
             ours.came(stranger, bought=[])
 
 

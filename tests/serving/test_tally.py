@@ -17,3 +17,6 @@ def test_answers_and_what_came_of_them_are_counted_for_the_model_that_gave_them(
     assert tallies.counts("demand@2")["answers"] == 0
     with pytest.raises(KeyError):
         tallies.came("demand@2", shown=["a"], bought=[])
+    tallies.serve(["demand@1", "demand@2"])
+    assert tallies.came("demand@2", shown=["a"], bought=["a"]) == 1
+    assert tallies.counts("demand@1")["answers"] == 2
