@@ -21,8 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,29 +81,41 @@ class Load:
         return [f"{self.rate:.1f}", *(f"{each:.0f}" for each in percentiles), str(self.errors)]
 
 
+@asynccontextmanager
+async def asking(server: Server) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """Gives what asks the server's next question, as often at once as is wanted: the status of its answer, 0 without
+    one."""
+    bodies = itertools.cycle(server.bodies)
+    headers = {"Content-Type": "application/json"}
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
+
+        async def ask() -> int:
+            try:
+                async with session.post(server.url, data=next(bodies)) as response:
+                    await response.read()
+                    return response.status
+            except (aiohttp.ClientError, TimeoutError):
+                return 0
+
+        yield ask
+
+
 async def load(server: Server, concurrency: int, seconds: float) -> Load:
     """So many clients at once, after some seconds that do not count."""
-    bodies = itertools.cycle(server.bodies)
     latencies: list[float] = []
     errors = 0
     begin = time.perf_counter() + WARM_SECONDS
     end = begin + seconds
-    headers = {"Content-Type": "application/json"}
-    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-    connector = aiohttp.TCPConnector(limit=concurrency)
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
+    async with asking(server) as ask:
 
         async def client() -> None:
             nonlocal errors
             while (start := time.perf_counter()) < end:
-                try:
-                    async with session.post(server.url, data=next(bodies)) as response:
-                        await response.read()
-                        answered = response.status == 200
-                except (aiohttp.ClientError, TimeoutError):
-                    answered = False
+                status = await ask()
                 if begin <= start and (now := time.perf_counter()) <= end:
-                    if answered:
+                    if status == 200:
                         latencies.append(now - start)
                     else:
                         errors += 1

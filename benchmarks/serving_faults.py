@@ -8,7 +8,6 @@ the requests sent, those that failed, by status, and the longest time without a 
 
 import argparse
 import asyncio
-import itertools
 import signal
 import subprocess
 import tempfile
@@ -19,19 +18,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import aiohttp
 import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.serving import COMMAND, CUSTOMERS, Server, constant, demandcast, started
+from benchmarks.serving import COMMAND, CUSTOMERS, Server, asking, constant, demandcast, started
 from demand.dataset import Dataset
 from demand.moments import moment
 from modeling.registry import Registry
 from ray_app.home import Home
 
-CLIENTS, BEFORE_SECONDS, AFTER_SECONDS, REQUEST_SECONDS = 16, 5.0, 35.0, 40.0
+CLIENTS, BEFORE_SECONDS, AFTER_SECONDS = 16, 5.0, 35.0
 REPLICA, INGRESS, PROXY, CONTROLLER = (
     "ray::ServeReplica:demandcast:ModelReplica",
     "ray::ServeReplica:demandcast:Ingress",
@@ -50,27 +48,20 @@ class Noticed:
 
 async def asked(server: Server, during: Callable[[], object]) -> Noticed:
     """So many clients, and what is done to the endpoint while they ask."""
-    bodies = itertools.cycle(server.bodies)
     statuses: Counter[int] = Counter()
     begin = time.perf_counter()
     good = [begin]
     end = begin + BEFORE_SECONDS + AFTER_SECONDS
-    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-    headers = {"Content-Type": "application/json"}
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+    async with asking(server) as ask:
 
         async def client() -> None:
             while time.perf_counter() < end:
-                try:
-                    async with session.post(server.url, data=next(bodies)) as response:
-                        await response.read()
-                        status = response.status
-                except (aiohttp.ClientError, TimeoutError):
-                    status = 0
-                    await asyncio.sleep(0.1)
+                status = await ask()
                 statuses[status] += 1
                 if status == 200:
                     good.append(time.perf_counter())
+                if not status:
+                    await asyncio.sleep(0.1)
 
         async def disturb() -> None:
             await asyncio.sleep(BEFORE_SECONDS)

@@ -7,7 +7,6 @@ Draws requests a second, latency and replicas over time, and says how many reque
 
 import argparse
 import asyncio
-import itertools
 import tempfile
 import time
 from collections import Counter
@@ -19,14 +18,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from benchmarks.serving import CUSTOMERS, Server, demandcast, started
+from benchmarks.serving import CUSTOMERS, Server, asking, demandcast, started
 from demand.dataset import Dataset
 from demand.moments import moment
 
 PHASES = [(1, 20.0), (64, 60.0), (1, 50.0), (0, 40.0), (1, 30.0)]
 """Clients, and for how many seconds."""
 SLEEPY = ["--min-replicas", "0", "--max-replicas", "2", "--up-seconds", "5", "--down-seconds", "15"]
-REQUEST_SECONDS = 60.0
 STEP_SECONDS = 1.0
 
 
@@ -44,23 +42,13 @@ class Seen:
 async def observed(server: Server, url: str) -> Seen:
     """All phases, one after the other."""
     seen, begin = Seen(), time.perf_counter()
-    bodies = itertools.cycle(server.bodies)
     over = asyncio.Event()
-    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-    connector = aiohttp.TCPConnector(limit=0)
-    headers = {"Content-Type": "application/json"}
-    async with aiohttp.ClientSession(timeout=timeout, connector=connector, headers=headers) as session:
+    async with asking(server) as ask, aiohttp.ClientSession() as session:
 
         async def client(end: float) -> None:
             while (start := time.perf_counter()) < end:
-                try:
-                    async with session.post(server.url, data=next(bodies)) as response:
-                        await response.read()
-                        status = response.status
-                except (aiohttp.ClientError, TimeoutError):
-                    status = 0
+                seen.statuses[await ask()] += 1
                 now = time.perf_counter()
-                seen.statuses[status] += 1
                 seen.ended.append(now - begin)
                 seen.took.append(now - start)
 

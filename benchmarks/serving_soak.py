@@ -9,24 +9,22 @@ set size) in the first and in the last tenth of the time, without the warm-up.
 
 import argparse
 import asyncio
-import itertools
 import tempfile
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
 import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.serving import CACHED, CUSTOMERS, OURS, Server, constant, demandcast, load, started
+from benchmarks.serving import CACHED, CUSTOMERS, OURS, Server, asking, constant, demandcast, load, started
 from demand.dataset import Dataset
 from demand.moments import moment
 
-CLIENTS, PEAK_SECONDS, REQUEST_SECONDS, STEP_SECONDS = 32, 15.0, 60.0, 5.0
+CLIENTS, PEAK_SECONDS, STEP_SECONDS = 32, 15.0, 5.0
 MEGABYTE = 2**20
 
 
@@ -41,22 +39,12 @@ class Seen:
 async def soaked(server: Server, parent: int, rate: float, seconds: float) -> Seen:
     """So many requests a second for so long."""
     seen = Seen()
-    bodies = itertools.cycle(server.bodies)
-    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-    headers = {"Content-Type": "application/json"}
-    connector = aiohttp.TCPConnector(limit=0)
     begin = time.perf_counter()
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers, connector=connector) as session:
+    async with asking(server) as ask:
 
-        async def ask() -> None:
+        async def request() -> None:
             start = time.perf_counter()
-            try:
-                async with session.post(server.url, data=next(bodies)) as response:
-                    await response.read()
-                    status = response.status
-            except (aiohttp.ClientError, TimeoutError):
-                status = 0
-            seen.took[status].append(time.perf_counter() - start)
+            seen.took[await ask()].append(time.perf_counter() - start)
 
         async def watch() -> None:
             while (now := time.perf_counter() - begin) < seconds:
@@ -68,7 +56,7 @@ async def soaked(server: Server, parent: int, rate: float, seconds: float) -> Se
         async with asyncio.TaskGroup() as requests:
             for number in range(int(rate * seconds)):
                 await asyncio.sleep(begin + number / rate - time.perf_counter())
-                requests.create_task(ask())
+                requests.create_task(request())
         await watcher
     return seen
 

@@ -97,8 +97,8 @@ def running(served: Served) -> Iterator[Endpoint]:
     At the end requests that are being answered are finished first. Ray Serve itself goes on: it may serve others.
 
     Raises:
-        SettingsError: the port is taken or Ray Serve has another one, the certificate cannot be used, or anybody could
-            ask, or traces cannot be made.
+        SettingsError: the port is taken or Ray Serve has another one, the certificate cannot be used, traces cannot be
+            made, or anybody could ask.
         CheckpointError: a model cannot be served.
     """
     haproxy = os.environ.get(HAPROXY) == "1"

@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
     Attributes:
         model: whose answer it is, NAME@VERSION, if it is a model's.
-        models: all that were served (Models.digest), where the same request has the same answer
+        models: all that were served (Models.digest), where the same request has the same answer.
         holds_seconds: for so long, if they are still served.
     """
 

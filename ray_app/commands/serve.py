@@ -110,7 +110,7 @@ def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
             found = client.status()
     except (PredictError, httpx.HTTPError, httpx.InvalidURL) as error:
         raise DemandError(f"no status from {url} ({error})") from None
-    replicas = ", ".join(f"{count} {state.lower()}" for state, count in found.replicas.items()) or "none, asleep"
+    replicas = ", ".join(f"{count} {state.lower()}" for state, count in found.replicas.items()) or "none"
     say(f"{found.status.lower()}; replicas: {replicas}; requests now: {found.ongoing}")
     table = Table("model", "prompt format", "customers", "answers", "failures", "mean ms", "shown", "bought of it")
     for each in found.models:
