@@ -127,7 +127,7 @@ def demandcast(shape: Shape, recompute: bool) -> Side:
     from demand.record import Record
     from demand.sales import OF_SALES
     from modeling.ahead import MOST_PROCESSES, ahead
-    from modeling.batch import Batch
+    from modeling.batch import Batch, sent
     from modeling.layout import LayoutSettings
     from modeling.megatron.finetuning import FineTuning, Schedule
     from modeling.megatron.model import DemandModel
@@ -156,14 +156,11 @@ def demandcast(shape: Shape, recompute: bool) -> Side:
         rng = np.random.default_rng(step)
         return [pack([prompt(row, rng) for row in rows]) for rows in tokens_of_a_step(shape, step)]
 
-    ready = ahead(
-        Batch.from_arrays,
-        (each for step in count() for each in packs(step)),
-        min((os.cpu_count() or 1) - 1, MOST_PROCESSES),
-    )
+    processes = min((os.cpu_count() or 1) - 1, MOST_PROCESSES)
+    ready = sent(ahead(Batch.from_arrays, (each for step in count() for each in packs(step)), processes))
 
     def step(_: int) -> None:
-        tuning.step(list(islice(ready, shape.microbatches)), range(shape.microbatches))
+        tuning.step(ready, range(shape.microbatches))
 
     hidden = settings.hidden
     habits = (
@@ -215,6 +212,7 @@ def measure_when_asked(side: Side, shape: Shape) -> None:
     """Warms up, and at every line on standard input says in a line of JSON what the next steps cost."""
     import torch
 
+    torch.set_num_threads(1)  # as Ray Train's workers have: others would wait for each other at every small copy
     on_gpu = torch.cuda.is_available()
     wait = torch.cuda.synchronize if on_gpu else lambda: None
     numbers = count()

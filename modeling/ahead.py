@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
+import torch
 from torch.multiprocessing import get_context, set_sharing_strategy
 
 Item = TypeVar("Item")
@@ -48,6 +49,7 @@ def ahead(make: Callable[[Item], Made], items: Iterable[Item], processes: int) -
 def _begin() -> None:
     """Readies a process, and ends it when the one that it works for is gone, which a killed one cannot ask for."""
     set_sharing_strategy("file_system")  # by name: an open file for every tensor would have to be asked for one by one
+    torch.set_num_threads(1)  # there is a process for each processor already
     Thread(target=_wait_for_the_end, daemon=True).start()
 
 

@@ -4,8 +4,9 @@ Shapes: T tokens of all prompts in a row, S prompts, R queries, P pairs of a que
 before, M days, F features of an item, C of a customer, Y target items.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,12 @@ class Batch:
     def longest(self) -> int:
         """Tokens of the longest prompt."""
         return max(self.lengths)
+
+
+def sent(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Each where this process computes, and the next on its way there: a GPU computes on while its process sends."""
+    coming = chain(map(Batch.to_device, batches), [None])
+    return (batch for batch, _ in pairwise(coming) if batch)
 
 
 def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:

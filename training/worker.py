@@ -21,7 +21,7 @@ from demand.metrics import top_k
 from demand.packing import TYPES
 from demand.vocabulary import Vocabulary
 from modeling.ahead import MOST_PROCESSES, ahead
-from modeling.batch import Batch
+from modeling.batch import Batch, sent
 from modeling.checkpoint import Checkpoint, load_checkpoint
 from modeling.megatron.finetuning import FineTuning, Schedule, Step
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
@@ -68,7 +68,7 @@ class Worker:
         steps = self.job.total_steps
         every = max(steps // (self.settings.epochs * self.settings.reports_per_epoch), 1)
         pace = Pace(len(self.losses), steps)
-        ready = self._microbatches(len(self.losses), steps)
+        ready = sent(self._microbatches(len(self.losses), steps))
         for number in range(len(self.losses), steps):
             outcome = self._step(number, ready)
             self.losses.append(outcome.loss)
@@ -112,7 +112,7 @@ class Worker:
 
     def _step(self, number: int, ready: Iterator[Batch]) -> Step:
         base = (self.settings.seed * 1_000_003 + number) * self.settings.microbatches
-        return self.tuning.step(list(islice(ready, len(self.mine))), [base + row for row in self.mine])
+        return self.tuning.step(ready, [base + row for row in self.mine])
 
     def _microbatches(self, first: int, end: int) -> Iterator[Batch]:
         """This worker's microbatches of these steps, in order. Beside a GPU, processes prepare them ahead."""
@@ -150,8 +150,8 @@ class Worker:
         """The protocol's metrics of the next order in validation, over the rows of all workers."""
         protocol = self.job.protocol
         sums = np.zeros(len(protocol.metrics) + 1)
-        asked = [self.batch(arrays) for arrays in self.validation]
-        for arrays, forecasts in zip(self.validation, self.tuning.forecasts(asked), strict=False):
+        asked = sent(map(self.batch, self.validation))
+        for arrays, forecasts in zip(self.validation, self.tuning.forecasts(asked, len(self.validation)), strict=False):
             truths = np.split(arrays["targets"], np.cumsum(arrays["target_counts"])[:-1])
             measured = protocol.measure(top_k(forecasts[:, 1:], 20), truths)
             sums += [*(measured[name].sum() for name in protocol.metrics), len(truths)]

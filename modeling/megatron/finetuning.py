@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -108,11 +109,12 @@ class FineTuning:
         model.config.grad_scale_func = self._optimizer.scale_loss
         model.config.no_sync_func = self._parallel.no_sync
 
-    def step(self, microbatches: Sequence[Batch], seeds: Sequence[int]) -> Step:
+    def step(self, microbatches: Iterable[Batch], seeds: Sequence[int]) -> Step:
         """Learns from one global batch, of which this process has some microbatches.
 
         Args:
-            microbatches: on the host; the same for all processes that hold one copy of the model.
+            microbatches: where this process computes, at least as many as seeds, each taken when its turn comes; the
+                same for all processes that hold one copy of the model.
             seeds: one for each microbatch. They alone decide what dropout drops, so that a global batch gives the same
                 loss however many workers share it, and a resumed run goes on as if it had not stopped.
         """
@@ -120,39 +122,36 @@ class FineTuning:
         self._parallel.zero_grad_buffer()
         self._optimizer.zero_grad()
         self._rates.step(1)
-        losses = self._run(zip(_sent(microbatches), seeds, strict=True), len(microbatches), forward_only=False)
+        outcomes = self._run(_in_pairs(microbatches, seeds), len(seeds), forward_only=False)
         norm, stepped = sound_step(self._optimizer, self._max_gradient_norm)
         if stepped:
             self._steps += 1
             self._average.update(self._steps)
         totals = torch.zeros(3, dtype=torch.float64, device=device())
         if answers():
-            totals[0] = torch.stack(losses).double().sum()
-            totals[1] = sum(len(batch.targets_Y) for batch in microbatches)
-            totals[2] = sum(len(batch.tokens_T) for batch in microbatches)
+            totals = torch.stack(outcomes).sum(0)
         dist.all_reduce(totals)
         loss, targets, tokens = totals.tolist()
         return Step(loss / max(targets, 1), int(targets), int(tokens), norm, skipped=not stepped)
 
     @torch.no_grad()
-    def forecasts(self, microbatches: Sequence[Batch]) -> list[np.ndarray]:
-        """What the mean of the weights answers at each microbatch's queries, (R, 1 + V).
+    def forecasts(self, microbatches: Iterable[Batch], count: int) -> list[np.ndarray]:
+        """What the mean of the weights answers at the queries of so many microbatches, (R, 1 + V) each.
 
         On the processes that `answers` names; nothing on the others.
         """
         self._parallel.eval()
-        if not microbatches:
+        if not count:
             return []
-        asked = ((batch, 0) for batch in _sent(microbatches))
         with self._average.in_place():
-            found = self._run(asked, len(microbatches), forward_only=True)
+            found = self._run(_in_pairs(microbatches, repeat(0)), count, forward_only=True)
         return [forecast.numpy() for forecast in found] if answers() else []
 
-    def _run(self, data: Iterable[tuple[Batch, int]], count: int, forward_only: bool) -> list[Tensor]:
-        """Megatron's schedule over microbatches: their losses, or without a backward pass their forecasts."""
+    def _run(self, data: Iterator[tuple[Batch, int]], count: int, forward_only: bool) -> list[Tensor]:
+        """Megatron's schedule over microbatches: what each came to, or without a backward pass its forecasts."""
         found: list[Tensor] = get_forward_backward_func()(
             forward_step_func=_forward,
-            data_iterator=iter(data),
+            data_iterator=data,
             model=[self._parallel],
             num_microbatches=count,
             seq_length=1,  # shapes travel with what a pipeline stage sends
@@ -184,9 +183,9 @@ class FineTuning:
         self._rates.load_state_dict(state["rates"])
 
 
-def _sent(microbatches: Sequence[Batch]) -> Iterator[Batch]:
-    """Each when its turn comes: a GPU still computes on the last one meanwhile."""
-    return (batch.to_device() for batch in microbatches)
+def _in_pairs(microbatches: Iterable[Batch], seeds: Iterable[int]) -> Iterator[tuple[Batch, int]]:
+    """Each with its seed; of an iterator of batches no more are taken than there are seeds."""
+    return ((batch, seed) for seed, batch in zip(seeds, microbatches, strict=False))
 
 
 def _forward(data: Iterator[tuple[Batch, int]], model: Any) -> tuple[Tensor, Callable[..., Any]]:
@@ -199,6 +198,7 @@ def _forward(data: Iterator[tuple[Batch, int]], model: Any) -> tuple[Tensor, Cal
     def loss_of(output: Tensor, non_loss_data: bool = False) -> Any:
         if non_loss_data:
             return output.float().cpu()
-        return output, torch.full((), len(batch.targets_Y), dtype=torch.int, device=device()), output.detach()
+        targets, tokens = (torch.full((), len(each), device=device()) for each in (batch.targets_Y, batch.tokens_T))
+        return output, targets.int(), torch.stack([output.detach(), targets, tokens]).double()
 
     return output, loss_of

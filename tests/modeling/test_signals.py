@@ -95,7 +95,7 @@ class Shopkeeper:
     def hits(self, people: list[tuple[Customer, int]], among: Sequence[int] | None = None) -> float:
         """How often the likeliest item, of all or of some, is the one that is wanted."""
         prompts = [self.renderer.prompt(customer, END + 6 * DAY) for customer, _ in people]
-        (forecasts,) = self.tuning.forecasts([Batch.from_arrays(pack(prompts))])
+        (forecasts,) = self.tuning.forecasts([Batch.from_arrays(pack(prompts))], 1)
         rates = forecasts[:, 1:] if among is None else forecasts[:, 1:][:, among]
         return float(np.mean(rates.argmax(1) == [wanted for _, wanted in people]))
 
