@@ -1,10 +1,10 @@
-"""Work done ahead by other processes, so that a device never waits for what a processor prepares."""
+"""Work done ahead by other processes and threads, so that a device never waits for what a processor prepares."""
 
 import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import parent_process
 from pathlib import Path
 from threading import Thread
@@ -44,6 +44,16 @@ def ahead(make: Callable[[Item], Made], items: Iterable[Item], processes: int) -
                 yield coming.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def one_ahead(items: Iterable[Item], begin: Callable[[], None]) -> Iterator[Item]:
+    """The items, while a thread takes the next already, which begins with `begin`."""
+    rest = iter(items)
+    with ThreadPoolExecutor(1, initializer=begin) as thread:
+        coming = thread.submit(next, rest, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, rest, None)
+            yield item
 
 
 def _begin() -> None:

@@ -6,7 +6,7 @@ before, M days, F features of an item, C of a customer, Y target items.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from torch import Tensor
 from demand.moments import DAY
 from demand.packing import pack, packed_habits
 from demand.prompts import Prompt
-from modeling.parallel import on_device
+from modeling.ahead import one_ahead
+from modeling.parallel import ON_GPU, device, on_device
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,10 @@ class Batch:
 
 
 def sent(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Each where this process computes, and the next on its way there: a GPU computes on while its process sends."""
-    coming = chain(map(Batch.to_device, batches), [None])
-    return (batch for batch, _ in pairwise(coming) if batch)
+    """Each where this process computes. A thread sends a GPU the next one: to copy some megabytes takes tens of
+    milliseconds, in which kernels can be launched."""
+    coming = map(Batch.to_device, batches)
+    return one_ahead(coming, partial(torch.cuda.set_device, device())) if ON_GPU else coming
 
 
 def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:

@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Thread, current_thread
 
 import psutil
 import pytest
 
-from modeling.ahead import BEFOREHAND, ahead
+from modeling.ahead import BEFOREHAND, ahead, one_ahead
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +27,25 @@ def numbers(taken: list[int]) -> Iterator[int]:
 @pytest.mark.parametrize("processes", [0, 2])
 def test_everything_is_made_in_order(processes: int) -> None:
     assert list(ahead(math.factorial, range(50), processes)) == [math.factorial(number) for number in range(50)]
+
+
+def test_a_thread_takes_one_ahead() -> None:
+    taken: list[int] = []
+    threads: set[Thread] = set()
+    made = one_ahead(
+        (number for number in numbers(taken) if not threads.add(current_thread())), partial(taken.append, -1)
+    )
+    assert [next(made), next(made)] == [0, 1]
+    made.close()
+    assert taken == [-1, 0, 1, 2]
+    assert current_thread() not in threads
+
+
+def test_an_error_in_the_thread_arrives_where_the_item_would() -> None:
+    made = one_ahead(map(math.sqrt, [1, 4, -1, 9]), bool)
+    assert [next(made), next(made)] == [1, 2]
+    with pytest.raises(ValueError, match=r"(math domain error|nonnegative)"):
+        next(made)
 
 
 def test_other_processes_work() -> None:
