@@ -18,17 +18,24 @@ class Pace:
 
     def __init__(self, done: int, steps: int) -> None:
         """`done` of `steps` were made before now."""
-        self.done, self.steps = done, steps
-        self._first, self._tokens, self._started = done, 0, time.monotonic()
+        self.done, self.steps, self._before = done, steps, done
+        self._first, self._tokens = done, 0
+        self._started = self._stepped = time.monotonic()
 
     def advance(self, tokens: int) -> None:
-        """One more step, which read so many tokens over all workers."""
+        """One more step, which read so many tokens over all workers.
+
+        From the second one on the first does not count: a GPU's kernels are compiled in it, which can take a minute.
+        """
+        if self.done == self._before + 1:
+            self._first, self._tokens, self._started = self.done, 0, self._stepped
         self.done += 1
         self._tokens += tokens
+        self._stepped = time.monotonic()
 
     @property
     def tokens_per_second(self) -> float:
-        """Over all workers, since this process began."""
+        """Over all workers, in this process."""
         return self._tokens / (time.monotonic() - self._started)
 
     @property

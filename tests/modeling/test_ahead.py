@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Thread, current_thread
+from threading import current_thread
 
 import psutil
 import pytest
@@ -31,14 +31,11 @@ def test_everything_is_made_in_order(processes: int) -> None:
 
 def test_a_thread_takes_one_ahead() -> None:
     taken: list[int] = []
-    threads: set[Thread] = set()
-    made = one_ahead(
-        (number for number in numbers(taken) if not threads.add(current_thread())), partial(taken.append, -1)
-    )
-    assert [next(made), next(made)] == [0, 1]
+    made = one_ahead(((number, current_thread()) for number in numbers(taken)), partial(taken.append, -1))
+    (first, one), (second, other) = next(made), next(made)
     made.close()
-    assert taken == [-1, 0, 1, 2]
-    assert current_thread() not in threads
+    assert (first, second, taken) == (0, 1, [-1, 0, 1, 2])
+    assert one is other is not current_thread()
 
 
 def test_an_error_in_the_thread_arrives_where_the_item_would() -> None:
