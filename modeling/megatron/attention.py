@@ -95,7 +95,8 @@ class PackedAttention(_Attention):
         *,
         packed_seq_params: Packing,
     ) -> Tensor:
-        """(T, N, H), (T, G, H), (T, G, H) -> (T, N * H); zeros where nothing is wanted and it saves work."""
+        """(T, N, H), (T, G, H), (T, G, H) -> (T, N * H); of the last layer (R, N * H) where something is asked."""
+        asked_R = packed_seq_params.asked_R if self.is_last else None
         if packed_seq_params.rotation:
             query, key = packed_seq_params.rotation(query), packed_seq_params.rotation(key)
         dropout = self.dropout if self.training else 0.0
@@ -116,9 +117,9 @@ class PackedAttention(_Attention):
                 window_size=(-1, 0),  # causal
                 **grouped,
             )
-            return cast(Tensor, output).flatten(1)
-        if self.is_last and packed_seq_params.asked_R is not None:
-            return self._of_asked(query, key, value, packed_seq_params, packed_seq_params.asked_R, dropout)
+            return cast(Tensor, output if asked_R is None else output[asked_R]).flatten(1)
+        if asked_R is not None:
+            return self._of_asked(query, key, value, packed_seq_params, asked_R, dropout)
         lengths = packed_seq_params.lengths
         outputs = [
             self._of_one(query_tnh.transpose(0, 1), key_tgh.transpose(0, 1), value_tgh.transpose(0, 1), dropout)
@@ -131,7 +132,7 @@ class PackedAttention(_Attention):
     def _of_asked(
         self, query: Tensor, key: Tensor, value: Tensor, packing: Packing, asked_R: Tensor, dropout: float
     ) -> Tensor:
-        """Of these queries alone: (T, N, H), (T, G, H), (T, G, H) -> (T, N * H)."""
+        """Of these queries alone: (T, N, H), (T, G, H), (T, G, H) -> (R, N * H)."""
         places = torch.searchsorted(asked_R, packing.cu_seqlens_q.to(asked_R.dtype)).tolist()
         outputs = []
         for (start, end), (first, last) in zip(
@@ -151,7 +152,7 @@ class PackedAttention(_Attention):
                 enable_gqa=query.shape[1] != key.shape[1],
             )
             outputs.append(output[0].transpose(0, 1))
-        return query.new_zeros(query.shape).index_copy(0, asked_R, torch.cat(outputs)).flatten(1)
+        return torch.cat(outputs).flatten(1)
 
     def _of_chunks(
         self, query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], split: Split, dropout: float

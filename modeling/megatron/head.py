@@ -177,9 +177,8 @@ class DemandHead(MegatronModule):
         query_P, place_P = batch.met_query_P[here_P], batch.met_item_P[here_P] - held.first
         asked_RH = _copied(self.habit_query, query_RD) + _copied(self.habit_customer, customer_RC)
         item_LH = _copied(self.habit_item, words_LD)
-        sold_PK = sales_MLK[day_R[query_P], place_P].to(query_RD.dtype)
-        known_PH = asked_RH[query_P] + item_LH[place_P] + _copied(self.habit_sales, sold_PK)
-        worth_P = self._worth(known_PH, batch.habits_PF[here_P].to(query_RD.dtype))
+        told_PF = torch.cat([batch.habits_PF[here_P], sales_MLK[day_R[query_P], place_P]], dim=1)
+        worth_P = self._worth(asked_RH, item_LH, query_P, place_P, told_PF.to(query_RD.dtype))
         own_P = torch.log1p(batch.met_count_P[here_P] / (PRIOR_ORDERS * bias_L.detach()[place_P].exp()))
         cells_P = query_P * max(held.last - held.first, 1) + place_P
         logits_RL = logits_RL.flatten().index_add(0, cells_P, worth_P.float() + own_P).view_as(logits_RL)
@@ -201,9 +200,21 @@ class DemandHead(MegatronModule):
         trend_RL: Tensor = torch.einsum("rw,rlw->rl", weight_RW, lately_MLW[day_R])
         return trend_RL
 
-    def _worth(self, known_PH: Tensor, habits_PF: Tensor) -> Tensor:
-        """What the habits of each pair add to its item's score, (P,)."""
-        habit_PH = gelu(known_PH + _copied(self.habit_features, habits_PF))
+    def _worth(self, asked_RH: Tensor, item_LH: Tensor, query_P: Tensor, place_P: Tensor, told_PF: Tensor) -> Tensor:
+        """What the habits of each pair add to its item's score, (P,).
+
+        Most of what a query costs: so both kinds of features in one product, added up in place.
+
+        Args:
+            asked_RH, item_LH: what is known of each query and of each item.
+            told_PF: the pair's habits, then the item's sales.
+        """
+        features = copy_to_tensor_model_parallel_region(
+            torch.cat([self.habit_features.weight, self.habit_sales.weight], dim=1)
+        )
+        asked_RH = asked_RH + copy_to_tensor_model_parallel_region(self.habit_features.bias)
+        known_PH = asked_RH.index_select(0, query_P).add_(item_LH.index_select(0, place_P))
+        habit_PH = gelu(known_PH.addmm_(told_PF, features.T))
         habit_PH = gelu(_copied(self.habit_mixed, habit_PH))
         return _copied(self.habit_worth, habit_PH).squeeze(-1)
 

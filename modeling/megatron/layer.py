@@ -8,17 +8,19 @@ from torch import Tensor
 
 
 class AskedLayer(TransformerLayer):
-    """After attention, nothing looks at a token of the last layer again but the head, at the queries: the multilayer
-    perceptron, two thirds of a layer's work, leaves all others out."""
+    """Nothing looks at the output of the last layer but the head, at the queries: once they have seen the keys of all
+    tokens, projection and multilayer perceptron, three quarters of a layer's work, leave all others out."""
 
     def __init__(self, config: TransformerConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         self.is_last = self.layer_number == config.num_layers
 
-    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
+    def forward(self, hidden_states: Tensor, **kwargs: Any) -> tuple[Tensor, Any]:
         """(T, 1, D) -> (T, 1, D); the last layer gives (R, 1, D) where Packing names what is asked."""
-        hidden, context = self._forward_attention(*args, **kwargs)
-        asked_R = kwargs["packed_seq_params"].asked_R
-        if asked_R is not None and self.is_last:
-            hidden = hidden[asked_R]
-        return self._forward_mlp(hidden), context
+        packing = kwargs["packed_seq_params"]
+        if not self.is_last or packing.asked_R is None:
+            hidden, context = self._forward_attention(hidden_states, **kwargs)
+            return self._forward_mlp(hidden), context
+        attended = self.self_attention(self.input_layernorm(hidden_states), None, packed_seq_params=packing)
+        add = self.self_attn_bda(self.training, self.config.bias_dropout_fusion)
+        return self._forward_mlp(add(attended, hidden_states[packing.asked_R], self.hidden_dropout)), None
