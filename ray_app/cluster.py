@@ -8,8 +8,13 @@ from typing import Any
 import ray
 
 
-def connect(processors: int | None = None) -> None:
-    """Makes Ray ready for this process, quietly. Does nothing where it already is."""
+def connect(processors: int | None = None, trials: bool = False) -> None:
+    """Makes Ray ready for this process, quietly. Does nothing where it already is.
+
+    Args:
+        trials: of a sweep will run, which Ray Tune may stop early. A local cluster has Ray's dashboard for them alone:
+            it is some more processes to wait for.
+    """
     if ray.is_initialized():
         return
     for name in ("ray", "ray.data", "ray.train", "ray.tune", "ray.serve"):
@@ -23,11 +28,14 @@ def connect(processors: int | None = None) -> None:
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
     # Ray Train's controller takes reports when it looks after its workers, by default every 2 seconds.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    # Ray Train frees what a trial that was stopped early had reserved, through the dashboard's state API. Its processes
-    # must be told where that is: they look for it themselves, and give up where two clusters run on one machine.
-    port = free_port()
-    os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
-    ray.init(num_cpus=processors, include_dashboard=True, dashboard_host="127.0.0.1", dashboard_port=port, **quietly)
+    # No cloud takes a local cluster's only node away with a notice, for which Ray Train starts a process.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    if trials:
+        # Ray Train frees what a trial that was stopped early had reserved, through the dashboard's state API. Its
+        # processes must be told where that is: they else look, and give up where two clusters run on one machine.
+        quietly |= {"dashboard_host": "127.0.0.1", "dashboard_port": free_port()}
+        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{quietly['dashboard_port']}"
+    ray.init(num_cpus=processors, include_dashboard=trials, **quietly)
 
 
 def free_port() -> int:

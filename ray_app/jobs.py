@@ -84,7 +84,7 @@ def tune(
         DataError: no trial finished.
     """
     save_plan(sweep, home.sweeps / f"{name}.json")
-    connect()
+    connect(trials=True)
     trials = run_sweep(sweep, name, home.sweeps, callbacks=[LiveTable(sweep.trials)])
     winner = trials[0]
     if winner.checkpoint is None:

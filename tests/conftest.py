@@ -78,6 +78,6 @@ def ray_cluster() -> Iterator[None]:
 
     from ray_app.cluster import connect
 
-    connect(processors=2)
+    connect(processors=2, trials=True)
     yield
     ray.shutdown()
