@@ -9,6 +9,9 @@ SERVING := .venv-serving-peers
 # What is never imported need not be compiled: a third of the installation time.
 PIP := python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 
+# A run is some ten processes that import the same modules: where they may not keep what they compiled, each compiles it all.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test check pytest smollm2 bench bench-gpu peers clean
 
 setup: $(STAMP)
