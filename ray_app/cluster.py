@@ -28,6 +28,8 @@ def connect(processors: int | None = None, trials: bool = False) -> None:
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
     # Ray Train's controller takes reports when it looks after its workers, by default every 2 seconds.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    # Ray Serve starts a new proxy after three checks without an answer, of which it else makes one every 10 seconds.
+    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")
     # No cloud takes a local cluster's only node away with a notice, for which Ray Train starts a process.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     if trials:
