@@ -179,13 +179,14 @@ def compile_layers(core: GPTModel) -> None:
 def read_queries(core: GPTModel, batch: Batch, config: TransformerConfig) -> Tensor:
     """The hidden state at each query, (R, D); of a pipeline stage but the last what it hands on, (T, 1, D).
 
-    The last layer works for the queries alone, but where several processes share the tokens.
+    The last layer works for the queries alone, but where several processes share the tokens, or 8 bits want them in
+    sixteens.
     """
-    shared = config.sequence_parallel or config.context_parallel_size > 1
-    hidden = read_packed(core, batch, None if shared else batch.queries_R)
+    all_tokens = config.sequence_parallel or config.context_parallel_size > 1 or bool(config.fp8)
+    hidden = read_packed(core, batch, None if all_tokens else batch.queries_R)
     if not parallel_state.is_pipeline_last_stage():
         return hidden
-    return whole(hidden, config, batch)[batch.queries_R] if shared else hidden.squeeze(1)
+    return whole(hidden, config, batch)[batch.queries_R] if all_tokens else hidden.squeeze(1)
 
 
 def read_packed(core: GPTModel, batch: Batch, asked_R: Tensor | None = None) -> Tensor:

@@ -1,6 +1,7 @@
 """Settings: one name for each, and a clear word about a wrong one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,20 @@ def test_what_workers_cannot_share_is_refused_and_says_why(workers: int, assignm
         check_layout(load_settings("tiny", assignments), workers, on_gpu=False)
 
     assert named in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layout", "multiple"),
+    [
+        ({}, 1),
+        ({"tensor": 2, "sequence_parallel": True}, 2),
+        ({"context": 2}, 4),
+        ({"precision": "fp8"}, 16),
+        ({"tensor": 2, "sequence_parallel": True, "context": 2, "precision": "fp8"}, 2 * 4 * 16),
+    ],
+)
+def test_every_process_holds_as_many_tokens_and_eight_bits_want_sixteens(layout: dict[str, Any], multiple: int) -> None:
+    assert LayoutSettings(**layout).tokens_multiple == multiple
 
 
 def test_encoders_and_decoders_know_neither_pipelines_nor_shared_sequences() -> None:
