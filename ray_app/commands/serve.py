@@ -78,15 +78,16 @@ def serve(
     for each in models.all:
         load_checkpoint(each.checkpoint)  # a damaged one is refused before anything starts
     connect()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: Ray would end with a trace of itself
     most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
     scaling = Scaling(min_replicas, most, replica_requests, up_seconds, down_seconds)
     served = Served(models, keys, host, port, scaling, without_keys, tls_certificate, tls_key, cache_megabytes)
     with running(served) as endpoint:
-        say(f"serving {_names(models)} at {endpoint.url} (documentation: {endpoint.url}/docs; Ctrl-C stops)")
-        emit({"model": str(models.champion), "url": endpoint.url}, json)
         renewal = threading.Event()
         signal.signal(signal.SIGHUP, lambda *_: renewal.set())
         try:
+            say(f"serving {_names(models)} at {endpoint.url} (documentation: {endpoint.url}/docs; Ctrl-C stops)")
+            emit({"model": str(models.champion), "url": endpoint.url}, json)
             for news in _news(endpoint, registry, model, challenger_share, renewal):
                 say(news)
                 emit({"model": str(endpoint.models.champion), "url": endpoint.url}, json)

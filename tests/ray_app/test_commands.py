@@ -224,6 +224,20 @@ def test_serve_says_when_it_is_ready_answers_follows_the_champion_sleeps_wakes_a
         process.kill()
 
 
+def test_serve_ends_in_order_when_a_process_manager_says_so(home: Path, trained: dict) -> None:
+    process = start("serve", "--model", trained["model"], "--port", 18734, "--json", home=home)
+    try:
+        assert process.stdout is not None
+        assert "serving" in process.stdout.readline()
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+        assert out.endswith("stopping\n")
+        assert "SIGTERM" not in err
+    finally:
+        process.kill()
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
