@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,9 +30,10 @@ MEGABYTE = 2**20
 
 @dataclass
 class Seen:
-    """Latencies in seconds by status, 0 for no answer, and each process's memory in MB over time."""
+    """By status, 0 for no answer, when requests were sent and how long they took, both in seconds; and each process's
+    memory in MB over time."""
 
-    took: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    took: dict[int, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     memory: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
 
 
@@ -44,7 +45,8 @@ async def soaked(server: Server, parent: int, rate: float, seconds: float) -> Se
 
         async def request() -> None:
             start = time.perf_counter()
-            seen.took[await ask()].append(time.perf_counter() - start)
+            status = await ask()
+            seen.took[status].append((start - begin, time.perf_counter() - start))
 
         async def watch() -> None:
             while (now := time.perf_counter() - begin) < seconds:
@@ -100,11 +102,11 @@ def main() -> None:
         rate = given.share * peak
         console.print(f"peak {peak:.1f} requests/s; {given.minutes:g} minutes at {rate:.1f}")
         seen = asyncio.run(soaked(server, process.pid, rate, given.minutes * 60))
-    counts = Counter({status: len(took) for status, took in seen.took.items()})
-    p50, p99 = np.percentile(seen.took[200], [50, 99]) * 1e3
-    console.print(
-        f"{counts.total()} requests, {counts.total() - counts[200]} failed; p50 {p50:.0f} ms, p99 {p99:.0f} ms"
-    )
+    p50, p99 = np.percentile([took for _, took in seen.took[200]], [50, 99]) * 1e3
+    console.print(f"{len(seen.took[200])} requests answered; p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    for status in sorted(set(seen.took) - {200}):
+        minutes = [sent / 60 for sent, _ in seen.took[status]]
+        console.print(f"{len(minutes)} failed with {status}, sent in minutes {min(minutes):.1f} to {max(minutes):.1f}")
     table = Table("process", "MB, first tenth", "MB, last tenth", "growth", title="memory after the warm-up")
     length = (given.minutes - given.warm_minutes) * 60
     for name, samples in sorted(seen.memory.items()):
