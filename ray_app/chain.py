@@ -27,7 +27,8 @@ from serving.models import ModelReference, Models
 from serving.schemas import CustomerRecord
 from training.settings import Settings
 from tuning.live import ranking_table
-from tuning.sweep import SweepPlan, Trial
+from tuning.plan import SweepPlan, Trial
+from tuning.space import FORMAT, RATE, Choice, Range, Space
 
 MODEL = "demand"
 CUTOFF = "2017-12-04"
@@ -92,7 +93,8 @@ class Chain:
     def _tune(self) -> list[Trial]:
         training = {"training.epochs": 2, "training.reports_per_epoch": 1}
         plan = jobs.make_plan(self.data, self.settings.with_values(training), CUTOFF, self.tune_customers, 1, self.home)
-        sweep = SweepPlan(plan=plan, trials=self.trials, rates=(1e-3, 6e-3), formats=FORMATS)
+        space = Space({RATE: Range(low=1e-3, high=6e-3, log=True), FORMAT: Choice(choice=FORMATS)})
+        sweep = SweepPlan(plan=plan, space=space, trials=self.trials)
 
         def work() -> list[dict[str, Any]]:
             name = fresh_name("sweep")
@@ -101,11 +103,11 @@ class Chain:
             return [asdict(trial) for trial in trials]
 
         trials = [Trial(**each) for each in self._once("tune", sweep.model_dump_json(), work)]
-        console.print(ranking_table(trials))
+        console.print(ranking_table(trials, sweep.objectives))
         return trials
 
     def _train(self, trials: list[Trial]) -> str:
-        settings = jobs.winning_settings(self.settings, trials)
+        settings = self.settings.with_values(trials[0].config)
         plan = jobs.make_plan(self.data, settings, CUTOFF, self.customers, self.workers, self.home)
 
         def work() -> str:

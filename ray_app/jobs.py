@@ -1,27 +1,31 @@
 """The work behind the commands: each function does one stage and returns what the command prints."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ray.train import Result
 from rich.console import Console
 
 from demand.dataset import Dataset
-from demand.errors import DataError
+from demand.errors import DataError, SettingsError
 from demand.protocols import protocol as by_name
 from modeling.checkpoint import load_checkpoint
 from modeling.registry import CHALLENGER, ModelVersion, Registry
 from ray_app.bases import registered_base
 from ray_app.cluster import connect
 from ray_app.home import Home
+from ray_app.reports.sweep import sweep_page
 from training.completion import finish
 from training.progress import ProgressBar
 from training.run import Plan, best, fit, last, prepare, refitted
 from training.settings import Settings
 from tuning.live import LiveTable
-from tuning.sweep import FORMAT, RATE, SweepPlan, Trial, run_sweep
+from tuning.plan import SweepPlan, Trial
+from tuning.results import save_ranking, saved_ranking
+from tuning.sweep import run_sweep
 
+REPORT = "report.html"
 RANKING_METRICS = ("precision@10", "ndcg@10", "ndcg@20", "recall@10", "recall@20", "hit@10")
 
 
@@ -49,6 +53,20 @@ def make_plan(
     return Plan(
         data=data.resolve(), settings=settings, base=base, protocol=chosen, customers=customers, workers=workers
     )
+
+
+def make_sweep(**fields: Any) -> SweepPlan:
+    """A sweep from what people gave.
+
+    Raises:
+        SettingsError: a value does not fit.
+    """
+    try:
+        return SweepPlan.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise SettingsError(f"--{option} {first['input']}: {first['msg'].lower()}") from None
 
 
 def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
@@ -81,23 +99,30 @@ def tune(
     """Runs, or goes on with, a sweep and registers the best trial's model as challenger.
 
     Raises:
-        DataError: no trial finished.
+        SettingsError: the sweep cannot be run as it is.
+        DataError: no trial came to a result, or there is no sweep to begin from.
     """
+    sweep.check()
+    past = saved_ranking(home.sweeps / sweep.warm_start) if sweep.warm_start else []
     save_plan(sweep, home.sweeps / f"{name}.json")
     connect(trials=True)
-    trials = run_sweep(sweep, name, home.sweeps, callbacks=[LiveTable(sweep.trials)])
+    trials = run_sweep(sweep, name, home.sweeps, [LiveTable(sweep)], past)
+    save_ranking(trials, home.sweeps / name)
     winner = trials[0]
     if winner.checkpoint is None:
         raise DataError(f"no trial of {name} came to a result: see {home.sweeps / name}")
     settings = sweep.plan.settings.with_values(winner.config)
     plan = sweep.plan.model_copy(update={"settings": settings})
     registry = Registry(home.folder)
-    parent = registry.log_run("sweeps", name, {"trials": sweep.trials, "rates": sweep.rates}, ranked(winner.metrics))
+    searched = {"trials": len(trials), "search": sweep.search, "stopping": sweep.stopping, **sweep.space.model_dump()}
+    parent = registry.log_run("sweeps", name, searched, ranked(winner.metrics))
     for trial in trials:
         registry.log_run("sweeps", trial.id, trial.config, ranked(trial.metrics), parent=parent)
     version, metrics = register(
         plan, f"{name}-{winner.id}", model, Path(winner.checkpoint), dict(winner.metrics), home, console
     )
+    with console.status("writing the report"):
+        sweep_page(name, sweep, trials).write(home.sweeps / name / REPORT)
     return registry.promote(str(version), CHALLENGER), metrics, trials
 
 
@@ -124,11 +149,6 @@ def register(
     }
     run_id = registry.log_run("training", run, parameters, ranked(metrics))
     return registry.register(model, folder, run_id, ranked(metrics)), ranked(metrics)
-
-
-def winning_settings(settings: Settings, trials: Sequence[Trial]) -> Settings:
-    """Settings with the learning rate and prompt format of the best trial."""
-    return settings.with_values({key: trials[0].config[key] for key in (RATE, FORMAT)})
 
 
 def ranked(metrics: Any) -> dict[str, float]:

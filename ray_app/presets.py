@@ -1,13 +1,15 @@
-"""Settings from presets, files and --set."""
+"""Settings from presets, files and --set; what a sweep searches from files and --vary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from demand.errors import SettingsError
 from training.settings import Settings, parse_assignment, settings_from
+from tuning.space import Space, space_of
 
 
 def load_settings(preset: str, assignments: Sequence[str] = ()) -> Settings:
@@ -25,6 +27,23 @@ def load_settings(preset: str, assignments: Sequence[str] = ()) -> Settings:
     except SettingsError as error:
         raise SettingsError(f"preset {preset}: {error}") from None
     return settings.with_values(dict(parse_assignment(each) for each in assignments))
+
+
+def load_space(standing: Mapping[str, Any], file: Path | None, varied: Sequence[str]) -> Space:
+    """What a sweep searches: what always stands, then what a YAML file says, then --vary; the later one counts.
+
+    Raises:
+        SettingsError: the file is not there, or a parameter is none.
+    """
+    content: Any = {}
+    if file:
+        try:
+            content = yaml.safe_load(file.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SettingsError(f"--space {file}: {str(error).splitlines()[0]}") from None
+        if not isinstance(content, Mapping):
+            raise SettingsError(f"--space {file}: give settings by name, as in prompt.gaps: [token, none]")
+    return space_of({**standing, **content, **dict(parse_assignment(each, "--vary") for each in varied)})
 
 
 def preset_names() -> list[str]:

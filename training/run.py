@@ -28,6 +28,14 @@ from training.settings import Settings, check_layout
 
 QUESTIONS_ALONE = 4
 """Questions of each history that an encoder and decoder learn from in an epoch; each costs a reading of its own."""
+RENDERING = (
+    "model.architecture",
+    "training.epochs",
+    "training.microbatch_tokens",
+    "training.seed",
+    "training.validation_customers",
+)
+"""Settings beside the prompt's that examples depend on."""
 
 
 class Plan(BaseModel):
@@ -68,6 +76,37 @@ class Prepared:
     training: MaterializedDataset[Any]
     validation: MaterializedDataset[Any]
 
+    def of(self, settings: Settings, early: tuple[float, ...] = ()) -> "Prepared":
+        """The same examples for a run with other settings, of which none `renders`.
+
+        Args:
+            early: as in Job.
+
+        Raises:
+            SettingsError: the workers cannot share the run in its layout.
+        """
+        plan = self.plan.model_copy(update={"settings": settings})
+        check_layout(settings, plan.workers, has_gpus(plan.workers))
+        steps = _steps(plan, self.training)
+        return replace(self, plan=plan, job=replace(self.job, settings=settings, total_steps=steps, early=early))
+
+
+def renders(setting: str) -> bool:
+    """Whether examples depend on a setting, by its dotted name."""
+    return setting.startswith("prompt.") or setting in RENDERING
+
+
+def _steps(plan: Plan, packs: MaterializedDataset[Any]) -> int:
+    """Global batches in all epochs.
+
+    Raises:
+        DataError: there is none.
+    """
+    steps = int(packs.count()) // plan.settings.training.microbatches
+    if not steps:
+        raise DataError(f"{plan.data}: too few orders to train before {plan.protocol.boundary(plan.until)}")
+    return steps
+
 
 def prepare(plan: Plan) -> Prepared:
     """Reads the catalogue, learns the vocabulary and renders every example with Ray Data.
@@ -99,11 +138,9 @@ def prepare(plan: Plan) -> Prepared:
     packs = training_packs(examples, plan.until, training.epochs)
     asked = draw(customers, training.validation_customers, training.seed + 1)
     validation = validation_packs(replace(examples, customers=asked))
-    steps = packs.count() // training.microbatches
-    if not steps or not validation.count():
-        raise DataError(
-            f"{plan.data}: too few orders to train before {plan.protocol.boundary(plan.until)}, or to validate then"
-        )
+    if not validation.count():
+        raise DataError(f"{plan.data}: too few orders to validate from {plan.protocol.boundary(VALIDATION)} on")
+    steps = _steps(plan, packs)
     job = Job(plan.settings, vocabulary.to_json(), catalogue.table, steps, plan.protocol, base=plan.base)
     return Prepared(plan, job, packs, validation)
 

@@ -80,13 +80,14 @@ class Settings(BaseModel):
         return value
 
     def with_values(self, values: Mapping[str, Any]) -> "Settings":
-        """These settings with some of them replaced, each by its dotted name: {"training.epochs": 2}.
+        """These settings with some of them replaced, each by its dotted name: {"training.epochs": 2}. A prompt format
+        by its name comes first, so that fields of it can be given beside.
 
         Raises:
             SettingsError: a name is unknown or a value does not fit.
         """
         content = self.model_dump(mode="python")
-        for dotted, value in values.items():
+        for dotted, value in sorted(values.items(), key=lambda each: each[0] not in ("prompt", "prompt.name")):
             section: Any = content
             *path, last = ("prompt.name" if dotted == "prompt" else dotted).split(".")
             for key in path:
@@ -138,19 +139,19 @@ def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
         )
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """'training.epochs=2' -> ('training.epochs', 2); the value is read as YAML.
+def parse_assignment(text: str, option: str = "--set") -> tuple[str, Any]:
+    """'training.epochs=2' -> ('training.epochs', 2); the value is read as YAML. `option` says who asks.
 
     Raises:
         SettingsError: the text is no assignment.
     """
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise SettingsError(f"--set {text}: write it like training.epochs=2")
+        raise SettingsError(f"{option} {text}: write it like training.epochs=2")
     try:
         return name.strip(), yaml.safe_load(value)
     except yaml.YAMLError:
-        raise SettingsError(f"--set {text}: the value is not readable") from None
+        raise SettingsError(f"{option} {text}: the value is not readable") from None
 
 
 def setting_names() -> list[str]:

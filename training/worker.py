@@ -1,5 +1,6 @@
 """What each Ray Train worker does: reads its microbatches, steps, validates, reports checkpoints."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -61,13 +62,15 @@ class Worker:
             with resumed.as_directory() as folder:
                 extra = load_snapshot(self.tuning, Path(folder))
             self.losses, self.skipped = extra["losses"], extra["skipped"]
-        self.posted = 0.0
+        self.posted, self.began = 0.0, 0.0
 
     def run(self) -> str | None:
         """Trains from where the last checkpoint left off to the end; returns why it ended before that."""
         steps = self.job.total_steps
         every = max(steps // (self.settings.epochs * self.settings.reports_per_epoch), 1)
+        early = {math.ceil(steps * share) for share in self.job.early}
         pace = Pace(len(self.losses), steps)
+        self.began = time.monotonic()
         ready = sent(self._microbatches(len(self.losses), steps))
         for number in range(len(self.losses), steps):
             outcome = self._step(number, ready)
@@ -78,7 +81,8 @@ class Worker:
                     return reason
             pace.advance(outcome.tokens)
             self._post(pace, outcome.loss)
-            if (pace.done % every == 0 and steps - pace.done >= every) or pace.done == steps:
+            regular = pace.done % every == 0 and steps - pace.done >= every
+            if regular or pace.done in early or pace.done == steps:
                 self._report(pace, float(np.nanmean(self.losses[-every:])))
         return None
 
@@ -126,11 +130,13 @@ class Worker:
         metrics = {
             "step": pace.done,
             "steps": pace.steps,
+            "progress": pace.done / pace.steps,
             "epoch": pace.done / pace.steps * self.settings.epochs,
             "loss": loss,
             "skipped_steps": len(self.skipped),
             "tokens_per_second": pace.tokens_per_second,
             **self._validate(),
+            "training_seconds": time.monotonic() - self.began,
         }
         folder = Path(tempfile.mkdtemp(prefix="demandcast-"))
         try:

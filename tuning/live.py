@@ -1,6 +1,7 @@
 """The live table of a sweep: one row a trial, best first; plain lines where there is no terminal."""
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray import tune
@@ -8,8 +9,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from training.job import VALIDATION_METRIC
-from tuning.sweep import FORMAT, RATE, Trial
+from tuning.plan import MINIMISED, SweepPlan, Trial
+from tuning.space import FORMAT
+
+RUNNING = "running"
+LABELS = {FORMAT: "prompt format"}
+"""Of settings whose own name says too little alone."""
 
 
 class LiveTable(tune.Callback):
@@ -17,8 +22,8 @@ class LiveTable(tune.Callback):
     console only when the sweep begins.
     """
 
-    def __init__(self, trials: int) -> None:
-        self._trials = trials
+    def __init__(self, sweep: SweepPlan) -> None:
+        self._names, self._objectives, self._trials = list(sweep.space), sweep.objectives, sweep.trials
         self._rows: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {}
         self._started = time.monotonic()
 
@@ -31,15 +36,19 @@ class LiveTable(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial begins."""
-        self._show(trial, "running", {})
+        self._show(trial, RUNNING, {})
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """A trial reported."""
-        self._show(trial, "running", result)
+        self._show(trial, RUNNING, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial ran to its end or was stopped early."""
-        self._show(trial, "done", trial.last_result)
+        self._show(trial, "done" if trial.last_result.get("progress", 1) >= 1 else "stopped", trial.last_result)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A trial failed and is started again."""
+        self._show(trial, "again", trial.last_result or {})
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial failed."""
@@ -55,45 +64,74 @@ class LiveTable(tune.Callback):
         if self._live:
             self._live.update(self._table())
         else:
-            self._console.print(f"trial {trial.trial_id}: {_line(state, trial.config, result)}", highlight=False)
+            self._console.print(f"trial {trial.trial_id}: {self._line(state, trial.config, result)}", highlight=False)
 
     def _table(self) -> Table:
-        done = sum(state != "running" for state, _, _ in self._rows.values())
+        done = sum(state not in (RUNNING, "again") for state, _, _ in self._rows.values())
         seconds = time.monotonic() - self._started
-        left = f", about {seconds / done * (self._trials - done):.0f} s left" if done else ""
-        table = Table(title=f"sweep: {done} of {self._trials} trials done{left}")
-        for column in ("rank", "trial", "learning rate", "prompt format", "epoch", VALIDATION_METRIC, "state"):
+        of, left = "", ""
+        if self._trials:
+            of = f" of {self._trials}"
+            left = f", about {seconds / done * (self._trials - done):.0f} s left" if done else ""
+        table = Table(title=f"sweep: {done}{of} trials done{left}")
+        for column in ("rank", "trial", *map(label, self._names), "epoch", *self._objectives, "state", "time left"):
             table.add_column(column)
-        ranked = sorted(self._rows.items(), key=lambda row: -row[1][2].get(VALIDATION_METRIC, -1.0))
-        for rank, (trial_id, (state, config, result)) in enumerate(ranked, start=1):
-            table.add_row(str(rank), trial_id, *_cells(config, result), state)
+        objective = self._objectives[0]
+        sign = -1 if objective in MINIMISED else 1
+        ordered = sorted(self._rows.items(), key=lambda row: -sign * row[1][2].get(objective, -sign * float("inf")))
+        for rank, (trial_id, (state, config, result)) in enumerate(ordered, start=1):
+            cells = cells_of(config, result, self._names, self._objectives)
+            table.add_row(str(rank), trial_id, *cells, state, _left(result) if state == RUNNING else "")
         return table
 
+    def _line(self, state: str, config: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+        *values, epoch, first = cells_of(config, result, self._names, self._objectives[:1])
+        chosen = [f"{label(name)} {value}" for name, value in zip(self._names, values, strict=True) if value]
+        progress = [f"epoch {epoch}", f"{self._objectives[0]} {first}"] if first else []
+        return ", ".join([state, *chosen, *progress])
 
-def ranking_table(trials: list[Trial]) -> Table:
+
+def ranking_table(trials: Sequence[Trial], objectives: Sequence[str]) -> Table:
     """The final ranking."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.config))
+    shown = [*objectives, *(each for each in ("recall@20",) if each not in objectives)]
     table = Table(title="ranking by validation")
-    for column in ("rank", "trial", "learning rate", "prompt format", "epoch", VALIDATION_METRIC, "recall@20", "state"):
+    for column in ("rank", "trial", *map(label, names), "epoch", *shown, "state"):
         table.add_column(column)
     for rank, trial in enumerate(trials, start=1):
-        recall = trial.metrics.get("recall@20")
-        cells = _cells(trial.config, trial.metrics)
-        table.add_row(str(rank), trial.id, *cells, "" if recall is None else f"{recall:.4f}", trial.state.lower())
+        table.add_row(str(rank), trial.id, *cells_of(trial.config, trial.metrics, names, shown), state_of(trial))
     return table
 
 
-def _cells(config: Any, result: Any) -> tuple[str, str, str, str]:
-    metric = result.get(VALIDATION_METRIC)
-    epoch = result.get("epoch")
-    return (
-        f"{config[RATE]:.2e}",
-        config[FORMAT],
-        "" if epoch is None else f"{epoch:.2g}",
-        "" if metric is None else f"{metric:.4f}",
-    )
+def state_of(trial: Trial) -> str:
+    """ "failed", "stopped" early, or "done"."""
+    if trial.state == "ERROR":
+        return "failed"
+    return "done" if trial.metrics.get("progress", 0) >= 1 else "stopped"
 
 
-def _line(state: str, config: Any, result: Any) -> str:
-    rate, prompt_format, epoch, metric = _cells(config, result)
-    progress = f", epoch {epoch}, {VALIDATION_METRIC} {metric}" if metric else ""
-    return f"{state}, learning rate {rate}, format {prompt_format}{progress}"
+def label(name: str) -> str:
+    """What people call a setting."""
+    return LABELS.get(name, name.split(".")[-1].replace("_", " "))
+
+
+def shown(value: Any) -> str:
+    """A setting's value in few letters."""
+    if isinstance(value, list | tuple):
+        return " + ".join(map(shown, value)) or "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def cells_of(
+    config: Mapping[str, Any], result: Mapping[str, Any], names: Sequence[str], objectives: Sequence[str]
+) -> list[str]:
+    """The settings by name, the epoch, the objectives; what is missing stays empty."""
+    values = [shown(config[name]) if name in config else "" for name in names]
+    epoch = f"{result['epoch']:.2g}" if "epoch" in result else ""
+    return [*values, epoch, *(f"{result[each]:.4f}" if each in result else "" for each in objectives)]
+
+
+def _left(result: Mapping[str, Any]) -> str:
+    if not result.get("progress"):
+        return ""
+    return f"{result['time_total_s'] * (1 / result['progress'] - 1):.0f} s"

@@ -1,159 +1,108 @@
-"""A sweep: Ray Tune searches learning rates and prompt formats, ASHA stops what does not promise enough."""
+"""A sweep: Ray Tune tries configurations of settings and stops early what does not promise enough."""
 
-import math
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import ray
 import ray.train
-from pydantic import BaseModel, ConfigDict, Field
 from ray import tune
 from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY, TuneReportCallback
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
 
 from demand.errors import SettingsError
-from demand.formats import prompt_format
-from training.job import VALIDATION_METRIC
-from training.run import Plan, Prepared, fit, prepare
+from training.run import Plan, Prepared, fit, prepare, renders
+from tuning.plan import SweepPlan, Trial, ranked
+from tuning.search import EpochBudget, rungs, scheduler, search
 
 DRIVER_CPU = 0.01
 """What Tune reserves for a trial's driver, which only waits for its worker."""
-RATE = "training.learning_rate"
-FORMAT = "prompt.name"
+MOST_RENDERINGS = 32
+"""Ways in which a sweep may render the data, all of which are kept in memory."""
+KEPT = ("loss", "step", "steps", "progress", "epoch", "tokens_per_second", "training_seconds", "time_total_s")
+"""What is remembered of a trial beside its metrics."""
 
 
-class SweepPlan(BaseModel):
-    """What a sweep is to do; saved with the sweep, so that it can be resumed.
-
-    Attributes:
-        plan: every trial's plan, but for the learning rate and the prompt format.
-        rates: lowest and highest learning rate, searched log-uniformly.
-        formats: prompt formats by name.
-        at_once: trials that run at the same time.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    plan: Plan
-    trials: int = Field(ge=1, le=10_000)
-    rates: tuple[float, float] = (3e-4, 1e-2)
-    formats: tuple[str, ...]
-    at_once: int = Field(default=2, ge=1)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One configuration and how far it came.
-
-    Attributes:
-        state: TERMINATED (ran to its end, or was stopped early by ASHA) or ERROR.
-        checkpoint: the folder of its last checkpoint, if it got that far.
-    """
-
-    id: str
-    state: str
-    config: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    checkpoint: str | None = None
-
-    @property
-    def score(self) -> float:
-        """The last validation metric that the trial reported."""
-        return float(self.metrics.get(VALIDATION_METRIC, float("-inf")))
-
-
-def run_sweep(sweep: SweepPlan, name: str, storage: Path, callbacks: Sequence[tune.Callback] = ()) -> list[Trial]:
+def run_sweep(
+    sweep: SweepPlan,
+    name: str,
+    storage: Path,
+    callbacks: Sequence[tune.Callback] = (),
+    past: Sequence[Trial] = (),
+) -> list[Trial]:
     """Runs all trials, or those that are missing where a sweep of that name in that storage stopped.
 
-    Examples are rendered once for each prompt format and shared by the trials through the object store.
+    Examples are rendered once for each way in which the space writes them, and shared by the trials through the object
+    store. A trial whose process dies goes on from its last checkpoint, training.max_failures times.
+
+    Args:
+        past: trials of an earlier sweep to begin from.
 
     Returns:
         The trials, best first.
 
     Raises:
-        SettingsError: the learning rates are no range.
+        SettingsError: the sweep cannot be run as it is.
         DataError, SettingsError: as training.run.prepare.
     """
-    low, high = sweep.rates
-    if not 0 < low < high < 1:
-        raise SettingsError(f"--lr {low} {high}: give two learning rates, the lower first, between 0 and 1")
-    prepared = {
-        each: prepare(sweep.plan.model_copy(update={"settings": sweep.plan.settings.with_values({FORMAT: each})}))
-        for each in sweep.formats
-    }
+    sweep.check()
     folder = storage.resolve() / name
     processors = max(ray.cluster_resources()["CPU"] / sweep.at_once / sweep.plan.workers - DRIVER_CPU * 2, 0.1)
     trainable = tune.with_resources(
-        tune.with_parameters(_trial, prepared=prepared, storage=folder / "trials", processors=processors),
+        tune.with_parameters(_trial, prepared=_rendered(sweep), storage=folder / "trials", processors=processors),
         {"CPU": DRIVER_CPU},
     )
     if tune.Tuner.can_restore(str(folder)):
         tuner = tune.Tuner.restore(str(folder), trainable, resume_unfinished=True, restart_errored=True)
     else:
+        searching, count = search(sweep, past)
         tuner = tune.Tuner(
             trainable,
-            param_space={RATE: tune.loguniform(low, high), FORMAT: tune.choice(list(sweep.formats))},
-            tune_config=_tune_config(sweep),
+            tune_config=tune.TuneConfig(
+                num_samples=count,
+                max_concurrent_trials=sweep.at_once,
+                search_alg=searching,
+                scheduler=scheduler(sweep),
+                time_budget_s=sweep.hours and sweep.hours * 3_600,
+            ),
             run_config=tune.RunConfig(
-                name=name, storage_path=str(storage.resolve()), callbacks=list(callbacks), verbose=0
+                name=name,
+                storage_path=str(storage.resolve()),
+                stop=EpochBudget(sweep.epochs, folder) if sweep.epochs else None,
+                failure_config=tune.FailureConfig(max_failures=sweep.plan.settings.training.max_failures),
+                callbacks=list(callbacks),
+                verbose=0,
             ),
         )
-    return ranking(tuner.fit())
+    results = tuner.fit()
+    trials = [_trial_of(results[place], sweep.objectives[0]) for place in range(len(results))]
+    return ranked(trials, sweep.objectives)
 
 
-def _tune_config(sweep: SweepPlan) -> tune.TuneConfig:
-    training = sweep.plan.settings.training
-    return tune.TuneConfig(
-        metric=VALIDATION_METRIC,
-        mode="max",
-        num_samples=sweep.trials,
-        max_concurrent_trials=sweep.at_once,
-        search_alg=_search(sweep),
-        scheduler=ASHAScheduler(max_t=training.epochs * training.reports_per_epoch, grace_period=1, reduction_factor=2),
-    )
+def _rendered(sweep: SweepPlan) -> dict[str, Prepared]:
+    """Every rendering that the space can ask for, by what it is rendered with."""
+    names = sweep.space.with_conditions(each for each in sweep.space if renders(each))
+    configs = sweep.space.grid(names)
+    if len(configs) > MOST_RENDERINGS:
+        raise SettingsError(
+            f"{', '.join(names)} write the data in {len(configs)} ways: at most {MOST_RENDERINGS} fit in a sweep"
+        )
+    return {_key(config): prepare(_with(sweep.plan, config)) for config in configs}
 
 
-def _search(sweep: SweepPlan) -> OptunaSearch:
-    """Optuna's TPE, which first tries every format at the middle learning rate."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    middle = math.sqrt(sweep.rates[0] * sweep.rates[1])
-    first = [{FORMAT: name, RATE: middle} for name in sweep.formats]
-    return OptunaSearch(seed=sweep.plan.settings.training.seed, points_to_evaluate=first[: sweep.trials])
+def _key(config: Mapping[str, Any]) -> str:
+    return json.dumps({name: value for name, value in sorted(config.items()) if renders(name)})
 
 
-def ranking(results: tune.ResultGrid) -> list[Trial]:
-    """Trials from best to worst; those without a result last."""
-    return sorted((_trial_of(results[place]) for place in range(len(results))), key=lambda trial: -trial.score)
-
-
-def _trial_of(result: ray.tune.Result) -> Trial:
-    metrics = result.metrics or {}
-    return Trial(
-        id=str(metrics.get("trial_id") or Path(result.path).name),
-        state="ERROR" if result.error else "TERMINATED",
-        config=dict(result.config or {}),
-        metrics={key: value for key, value in metrics.items() if _is_ours(key, value)},
-        checkpoint=metrics.get(CHECKPOINT_PATH_KEY),
-    )
-
-
-def _is_ours(key: str, value: Any) -> bool:
-    return isinstance(value, int | float) and (
-        "@" in key or key in ("loss", "step", "steps", "epoch", "tokens_per_second")
-    )
+def _with(plan: Plan, config: Mapping[str, Any]) -> Plan:
+    return plan.model_copy(update={"settings": plan.settings.with_values(config)})
 
 
 def _trial(config: dict[str, Any], prepared: Mapping[str, Prepared], storage: Path, processors: float) -> None:
     """One trial: a Ray Train run with the trial's settings, its reports passed on to Tune."""
-    base = prepared[config[FORMAT]]
-    settings = base.plan.settings.with_values(config)
-    plan = base.plan.model_copy(update={"settings": settings})
+    base = prepared[_key(config)]
     fit(
-        replace(base, plan=plan, job=replace(base.job, settings=settings)),
+        base.of(_with(base.plan, config).settings, early=rungs()),
         name=tune.get_context().get_trial_id(),
         storage=storage,
         processors=processors,
@@ -161,10 +110,25 @@ def _trial(config: dict[str, Any], prepared: Mapping[str, Prepared], storage: Pa
     )
 
 
-def check_formats(names: Sequence[str]) -> tuple[str, ...]:
-    """Prompt formats by name, each once.
+def _trial_of(result: ray.tune.Result, objective: str) -> Trial:
+    metrics = result.metrics or {}
+    return Trial(
+        id=str(metrics.get("trial_id") or Path(result.path).name),
+        state="ERROR" if result.error else "TERMINATED",
+        config=dict(result.config or {}),
+        metrics={key: value for key, value in metrics.items() if _is_ours(key, value)},
+        curve=_curve(result, objective),
+        checkpoint=metrics.get(CHECKPOINT_PATH_KEY),
+    )
 
-    Raises:
-        SettingsError: there is none of that name.
-    """
-    return tuple(dict.fromkeys(prompt_format(name).name for name in names))
+
+def _curve(result: ray.tune.Result, objective: str) -> list[tuple[float, float]]:
+    """Each epoch once, for a trial that was started again reports some a second time."""
+    frame = result.metrics_dataframe
+    if frame is None or objective not in frame:
+        return []
+    return sorted(dict(zip(frame["epoch"].tolist(), frame[objective].tolist(), strict=True)).items())
+
+
+def _is_ours(key: str, value: Any) -> bool:
+    return isinstance(value, int | float) and ("@" in key or key in KEPT)

@@ -11,15 +11,42 @@ from demand.formats import FORMATS
 from ray_app.commands.options import Customers, Cutoff, Json, Name, Preset, Set
 from ray_app.output import console, emit, say
 
+TRIALS = 8
+
 
 def tune(
     data: Annotated[Path | None, typer.Option(help="Dataset folder, as 'demandcast data import' makes it.")] = None,
     preset: Preset = "nano",
-    trials: Annotated[int, typer.Option(min=1, help="How many configurations to try.")] = 8,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"Try so many configurations; {TRIALS} where no other budget is given.", show_default=False
+        ),
+    ] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="End after so many hours.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(min=0, help="End once all trials together passed over the data so often.")
+    ] = None,
     lr: Annotated[tuple[float, float], typer.Option(help="Lowest and highest learning rate.")] = (3e-4, 1e-2),
     prompt_format: Annotated[
         list[str] | None, typer.Option(help=f"Try this format ({', '.join(FORMATS)}). May be repeated.")
     ] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="YAML file: more settings to search, by name, each a list or {low, high, log}.")
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help="One more setting to search: --vary 'training.weight_decay=[0, 0.1]'. May be repeated."),
+    ] = None,
+    search: Annotated[str, typer.Option(help="How configurations are chosen: tpe (Optuna), random or grid.")] = "tpe",
+    stopping: Annotated[
+        str, typer.Option(help="What ends unpromising trials early: asha, hyperband (asynchronous), or none.")
+    ] = "asha",
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="What is best, by validation: ndcg@10, loss, tokens_per_second, … May be repeated."),
+    ] = None,
+    warm_start: Annotated[str | None, typer.Option(help="Begin from an earlier sweep's results, by its name.")] = None,
     customers: Customers = None,
     cutoff: Cutoff = None,
     at_once: Annotated[int, typer.Option(min=1, help="Trials that run at the same time.")] = 2,
@@ -28,35 +55,53 @@ def tune(
     set_: Set = None,
     json: Json = False,
 ) -> None:
-    """Search learning rates and prompt formats with Ray Tune; unpromising trials are stopped early (ASHA).
+    """Search learning rates, prompt formats and any other setting with Ray Tune.
 
-    The best trial's model is registered as challenger. Ctrl-C stops a sweep; --resume SWEEP goes on.
+    Unpromising trials are stopped early. The best trial's model is registered as challenger; the ranking lies in the
+    sweep's folder as JSON and Parquet, with a report to look at. Ctrl-C stops a sweep; --resume SWEEP goes on.
     """
     from ray_app import jobs
     from ray_app.home import Home, fresh_name
-    from ray_app.presets import load_settings
     from tuning.live import ranking_table
-    from tuning.sweep import SweepPlan, check_formats
+    from tuning.plan import SweepPlan
 
     home = Home.here()
     if resume:
         sweep_name = resume
         sweep = jobs.saved_plan(SweepPlan, home.sweeps / f"{sweep_name}.json")
     elif data:
+        from ray_app.presets import load_settings, load_space
+
         sweep_name = fresh_name("sweep")
-        formats = check_formats(prompt_format or ["compact", "profile", "names"])
-        plan = jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, 1, home)
-        sweep = SweepPlan(plan=plan, trials=trials, rates=lr, formats=formats, at_once=at_once)
+        standing = {
+            "training.learning_rate": {"low": lr[0], "high": lr[1], "log": True},
+            "prompt.name": prompt_format or ["compact", "profile", "names"],
+        }
+        if search != "grid" and not (trials or hours or epochs):
+            trials = TRIALS
+        sweep = jobs.make_sweep(
+            plan=jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, 1, home),
+            space=load_space(standing, space, vary or []),
+            trials=trials,
+            hours=hours,
+            epochs=epochs,
+            search=search,
+            stopping=stopping,
+            objectives=objective or ["ndcg@10"],
+            warm_start=warm_start,
+            at_once=at_once,
+        )
     else:
         raise SettingsError("give --data FOLDER, or --resume SWEEP")
     say(f"sweep {sweep_name}")
     try:
-        version, metrics, ranked = jobs.tune(sweep, sweep_name, name, home, console)
+        version, metrics, trials_ranked = jobs.tune(sweep, sweep_name, name, home, console)
     except KeyboardInterrupt:
         say(f"stopped: go on with 'demandcast tune --resume {sweep_name}'")
         raise
-    console.print(ranking_table(ranked))
+    console.print(ranking_table(trials_ranked, sweep.objectives))
     say(f"{version} is the best trial's model, now challenger")
+    say(f"report: {home.sweeps / sweep_name / jobs.REPORT}")
     keys = ("id", "state", "config", "metrics")
-    listed = [{key: asdict(trial)[key] for key in keys} for trial in ranked]
+    listed = [{key: asdict(trial)[key] for key in keys} for trial in trials_ranked]
     emit({"model": str(version), "run": sweep_name, "metrics": metrics, "trials": listed, "sweep": sweep_name}, json)

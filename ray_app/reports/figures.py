@@ -36,7 +36,7 @@ def quality(means: Mapping[str, Mapping[str, float]], ends: Mapping[str, Any], m
         )
     )
     figure.update_yaxes(type="category")
-    return _styled(figure, title, height=110 + 34 * len(names), legend=False)
+    return styled(figure, title, height=110 + 34 * len(names), legend=False)
 
 
 def by_slice(slices: Mapping[str, Mapping[str, Any]], methods: Sequence[str], metric: str, title: str) -> go.Figure:
@@ -59,7 +59,7 @@ def by_slice(slices: Mapping[str, Mapping[str, Any]], methods: Sequence[str], me
         )
     figure.update_layout(scattermode="group", scattergap=0.25)
     figure.update_xaxes(rangemode="tozero")
-    return _styled(figure, title, height=130 + (30 + 14 * len(methods)) * len(slices))
+    return styled(figure, title, height=130 + (30 + 14 * len(methods)) * len(slices))
 
 
 def reliability_diagram(bins: Sequence[Mapping[str, float]], title: str, logarithmic: bool) -> go.Figure:
@@ -81,7 +81,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]], title: str, logarit
     form = {"type": "log", "dtick": 1, "tickformat": "~p"} if logarithmic else {"tickformat": ".0%"}
     figure.update_xaxes(title="predicted", **form)
     figure.update_yaxes(title="really bought", **form)
-    return _styled(figure, title, height=400, legend=False)
+    return styled(figure, title, height=400, legend=False)
 
 
 def totals_scatter(names: Sequence[str], expected: np.ndarray, bought: np.ndarray, title: str) -> go.Figure:
@@ -102,7 +102,7 @@ def totals_scatter(names: Sequence[str], expected: np.ndarray, bought: np.ndarra
     )
     figure.update_xaxes(title="bought", type="log", dtick=1)
     figure.update_yaxes(title="expected", type="log", dtick=1)
-    return _styled(figure, title, height=420, legend=False)
+    return styled(figure, title, height=420, legend=False)
 
 
 def _errors(values: Sequence[float], ends: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -116,7 +116,8 @@ def _errors(values: Sequence[float], ends: Sequence[Sequence[float]]) -> dict[st
     }
 
 
-def _styled(figure: go.Figure, title: str, height: int, legend: bool = True) -> go.Figure:
+def styled(figure: go.Figure, title: str, height: int, legend: bool = True) -> go.Figure:
+    """A figure as all are drawn: fonts, margins, grid, and the legend below."""
     figure.update_layout(
         template="plotly_white",
         title={"text": title, "font": {"size": 15}, "x": 0, "xref": "container", "xanchor": "left"},

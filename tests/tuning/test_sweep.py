@@ -1,44 +1,75 @@
-"""A real sweep, small: every format tried, stopped early where it does not promise, ranked and resumable."""
+"""Real sweeps, small: every format tried, stopped early where it does not promise, ranked, resumable, hard to kill."""
 
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ray import tune
 
 from demand.dataset import Dataset
-from demand.errors import SettingsError
 from demand.moments import moment
 from demand.protocols import Cutoff
 from ray_app.presets import load_settings
 from tests.conftest import CUTOFF
 from training.run import Plan
 from tuning.live import LiveTable
-from tuning.sweep import FORMAT, RATE, SweepPlan, check_formats, run_sweep
+from tuning.plan import SweepPlan
+from tuning.space import FORMAT, RATE
+from tuning.sweep import run_sweep
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+RATES = {"low": 3e-4, "high": 1e-2, "log": True}
 
 
-def sweep(shop: Dataset, **fields: object) -> SweepPlan:
-    settings = load_settings("tiny").with_values({"training.epochs": 2, "training.validation_customers": 20})
+def sweep(shop: Dataset, **fields: Any) -> SweepPlan:
+    small = {"training.epochs": 2, "training.validation_customers": 20, "training.microbatch_tokens": 256}
+    settings = load_settings("tiny").with_values(small)
     plan = Plan(data=shop.folder, settings=settings, protocol=Cutoff(cutoff=moment(CUTOFF)), customers=20)
-    return SweepPlan.model_validate({"plan": plan, "trials": 2, "formats": ("compact", "names"), **fields})
+    space = {RATE: RATES, FORMAT: ["compact", "names"], "prompt.gaps": {"choice": ["none"], "when": {FORMAT: "names"}}}
+    return SweepPlan.model_validate({"plan": plan, "space": space, "trials": 2, **fields})
+
+
+class Killer(tune.Callback):
+    """Kills the process of the first trial that reports, once."""
+
+    def __init__(self) -> None:
+        self.killed: list[str] = []
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        if not self.killed:
+            self.killed.append(trial.trial_id)
+            os.kill(result["pid"], signal.SIGKILL)
 
 
 def test_trials_try_each_format_and_are_ranked_by_validation(shop: Dataset, tmp_path: Path) -> None:
-    trials = run_sweep(sweep(shop), "sweep", tmp_path, [LiveTable(2)])
+    plan = sweep(shop)
 
-    assert {trial.config[FORMAT] for trial in trials} == {"compact", "names"}
+    trials = run_sweep(plan, "sweep", tmp_path, [LiveTable(plan)])
+
+    assert {trial.config[FORMAT]: trial.config.get("prompt.gaps") for trial in trials} == {
+        "compact": None,
+        "names": "none",
+    }
     assert all(3e-4 <= trial.config[RATE] <= 1e-2 for trial in trials)
     assert [trial.state for trial in trials] == ["TERMINATED", "TERMINATED"]
-    assert trials[0].score >= trials[1].score > 0
+    assert trials[0].score() >= trials[1].score() > 0
     assert trials[0].checkpoint
     assert (Path(trials[0].checkpoint) / "manifest-0-of-1.json").is_file()
+    best = trials[0]
+    assert best.curve[-1] == (best.metrics["epoch"], best.score())
+    assert best.curve[0][0] < 1  # it is compared with others before its first epoch ends
 
-    again = run_sweep(sweep(shop), "sweep", tmp_path)
-    assert [(trial.id, trial.score) for trial in again] == [(trial.id, trial.score) for trial in trials]
+    again = run_sweep(plan, "sweep", tmp_path)
+    assert [(trial.id, trial.score()) for trial in again] == [(trial.id, trial.score()) for trial in trials]
 
 
-def test_learning_rates_that_are_no_range_and_unknown_formats_are_refused(shop: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="the lower first"):
-        run_sweep(sweep(shop, rates=(1e-2, 1e-3)), "bad", tmp_path)
-    with pytest.raises(SettingsError, match="haiku"):
-        check_formats(["compact", "haiku"])
+def test_a_trial_whose_process_is_killed_goes_on(shop: Dataset, tmp_path: Path) -> None:
+    killer = Killer()
+
+    (trial,) = run_sweep(sweep(shop, trials=1, space={RATE: [1e-3]}, stopping="none"), "killed", tmp_path, [killer])
+
+    assert killer.killed == [trial.id]
+    assert trial.state == "TERMINATED"
+    assert trial.metrics["progress"] == 1

@@ -1,0 +1,51 @@
+"""A sweep's results on disk: its ranking for programs (JSON) and for tables (Parquet)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from demand.errors import DataError
+from tuning.plan import Trial
+
+RANKING = "ranking.json"
+
+
+def save_ranking(trials: Sequence[Trial], folder: Path) -> None:
+    """Writes ranking.json and ranking.parquet: a row a trial, best first, settings and metrics as columns of their own;
+    settings that are neither numbers nor words as JSON text."""
+    rows = [
+        {
+            "rank": rank,
+            "trial": trial.id,
+            "state": trial.state,
+            **{name: _flat(value) for name, value in trial.config.items()},
+            **trial.metrics,
+        }
+        for rank, trial in enumerate(trials, start=1)
+    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    pq.write_table(table, folder / "ranking.parquet")
+    partial = folder / f".{RANKING}.partial"
+    partial.write_text(json.dumps([asdict(trial) for trial in trials], indent=1))
+    partial.replace(folder / RANKING)
+
+
+def saved_ranking(folder: Path) -> list[Trial]:
+    """The inverse of save_ranking.
+
+    Raises:
+        DataError: there is no finished sweep.
+    """
+    if not (folder / RANKING).is_file():
+        known = ", ".join(sorted(each.parent.name for each in folder.parent.glob(f"*/{RANKING}"))) or "none"
+        raise DataError(f"no finished sweep called '{folder.name}': known are {known}")
+    return [Trial(**each) for each in json.loads((folder / RANKING).read_text())]
+
+
+def _flat(value: object) -> object:
+    return value if isinstance(value, str | int | float | None) else json.dumps(value)
