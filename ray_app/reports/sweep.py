@@ -16,7 +16,7 @@ from ray_app.reports.sweep_figures import (
 )
 from tuning.differences import Difference, best_of_two_formats, differences
 from tuning.live import cells_of, label, shown, state_of
-from tuning.plan import SweepPlan, Trial
+from tuning.plan import MINIMISED, SweepPlan, Trial
 from tuning.search import study_of
 from tuning.space import FORMAT, RATE
 
@@ -68,12 +68,14 @@ def importances(sweep: SweepPlan, trials: Sequence[Trial]) -> Mapping[str, float
     study = study_of(trials, sweep)
     if len(study.trials) < FEWEST:
         return {}
+    sign = 1 if sweep.objectives[0] in MINIMISED else -1  # it explains what is low
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # which says so, whatever the target is
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         try:
             found = optuna.importance.get_param_importances(
-                study, evaluator=evaluator, target=lambda trial: float(trial.values[0])
+                study, evaluator=evaluator, target=lambda trial: sign * float(trial.values[0])
             )
         except (ValueError, RuntimeError):  # no trial stands out
             return {}

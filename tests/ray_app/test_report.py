@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from demand.errors import SettingsError
+from demand.protocols import Cutoff
 from ray_app.reports.figures import totals_scatter
 from ray_app.reports.page import Grid, Page, Section, check_report
+from ray_app.reports.sweep import sweep_page
+from training.run import Plan
+from training.settings import Settings
+from tuning.plan import SweepPlan, Trial
+from tuning.space import FORMAT, RATE
 
 EVIL = "</script><img src=x onerror=alert(1)>"
 
@@ -72,3 +78,44 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
     for impossible in (tmp_path, tmp_path / "file" / "report.html"):
         with pytest.raises(SettingsError, match="--report"):
             check_report(impossible)
+
+
+def test_a_sweeps_report_shows_every_trial_and_what_mattered() -> None:
+    plan = Plan(data=Path("nowhere"), settings=Settings(), protocol=Cutoff(cutoff=0))
+    space = {RATE: {"low": 1e-4, "high": 1e-1, "log": True}, "prompt.gaps": ["token", "none"], "model.dropout": 0.1}
+    sweep = SweepPlan.model_validate({"plan": plan, "space": space, "trials": 12, "objectives": ["ndcg@10", "loss"]})
+    trials = [
+        Trial(
+            id=f"trial{place}",
+            state="TERMINATED",
+            config={RATE: 10 ** -(1 + place / 4), "prompt.gaps": ("token", "none")[place % 2], "model.dropout": 0.1},
+            metrics={
+                "ndcg@10": 0.5 - place / 100,
+                "loss": 1.0 + place,
+                "epoch": 1.0,
+                "progress": 1.0 if place else 0.25,
+            },
+            curve=((0.5, 0.2), (1.0, 0.5 - place / 100)),
+        )
+        for place in range(11)
+    ]
+    failed = Trial("broken", "ERROR", {RATE: 0.1, "prompt.gaps": EVIL, "model.dropout": 0.1}, {})
+
+    page = sweep_page("sweep-1", sweep, [*trials, failed]).html()
+
+    elements = Elements(page)
+    assert all(each.id in elements.text for each in (*trials, failed))
+    assert "12 trials: 10 done, 1 stopped, 1 failed" in elements.text
+    assert "together as long as 10.2 full ones" in elements.text
+    assert EVIL in elements.text
+    assert "img" not in {tag for tag, _ in elements.found}
+    for title in (
+        "by learning rate",
+        "learning curves",
+        "ndcg@10 against loss",
+        "settings of each trial",
+        "what mattered",
+    ):
+        assert title in page
+    assert FORMAT not in page
+    assert "Where the best two formats differ" not in page
