@@ -22,6 +22,7 @@ from training.run import Plan, best, fit, last, prepare, refitted
 from training.settings import Settings
 from tuning.live import LiveTable
 from tuning.plan import SweepPlan, Trial
+from tuning.population import check_population
 from tuning.results import save_ranking, saved_ranking
 from tuning.sweep import run_sweep
 
@@ -59,14 +60,18 @@ def make_sweep(**fields: Any) -> SweepPlan:
     """A sweep from what people gave.
 
     Raises:
-        SettingsError: a value does not fit.
+        SettingsError: a value does not fit, or the sweep cannot be run as it is.
     """
     try:
-        return SweepPlan.model_validate(fields)
+        sweep = SweepPlan.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
         raise SettingsError(f"--{option} {first['input']}: {first['msg'].lower()}") from None
+    sweep.check()
+    if sweep.stopping == "pbt":
+        check_population(sweep)
+    return sweep
 
 
 def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
@@ -99,10 +104,8 @@ def tune(
     """Runs, or goes on with, a sweep and registers the best trial's model as challenger.
 
     Raises:
-        SettingsError: the sweep cannot be run as it is.
         DataError: no trial came to a result, or there is no sweep to begin from.
     """
-    sweep.check()
     past = saved_ranking(home.sweeps / sweep.warm_start) if sweep.warm_start else []
     save_plan(sweep, home.sweeps / f"{name}.json")
     connect(trials=True)

@@ -26,6 +26,7 @@ class Job:
         total_steps: global batches in all epochs.
         protocol: whose metrics validation reports.
         base: checkpoint folder of a pretrained model to start from.
+        start: snapshot of another run to go on from, at its step.
         threads: processor threads of each worker; 0 leaves PyTorch's own choice.
         early: shares of all steps after which the model is validated and a checkpoint kept besides.
         board: where rank 0 posts its progress, if anyone watches.
@@ -37,6 +38,7 @@ class Job:
     total_steps: int
     protocol: Protocol
     base: Path | None = None
+    start: Path | None = None
     threads: int = 0
     early: tuple[float, ...] = ()
     board: ActorHandle[Any] | None = None

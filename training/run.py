@@ -28,6 +28,8 @@ from training.settings import Settings, check_layout
 
 QUESTIONS_ALONE = 4
 """Questions of each history that an encoder and decoder learn from in an epoch; each costs a reading of its own."""
+KEPT = 2
+"""Snapshots of a run."""
 RENDERING = (
     "model.architecture",
     "training.epochs",
@@ -164,12 +166,14 @@ def fit(
     processors: float | None = None,
     board: ActorHandle[Any] | None = None,
     callbacks: Sequence[Any] = (),
+    keep: int | None = KEPT,
 ) -> ray.train.Result:
     """Trains with Ray Train, or goes on where a run of that name in that storage stopped.
 
     Args:
         processors: CPUs of each worker; by default an even share of the cluster's.
         board: where progress is posted.
+        keep: how many snapshots are kept, the best ones and the last; None keeps all.
 
     Raises:
         TrainingError: it came to nothing, and would again; a full disk, say, or a gradient that is no number.
@@ -193,7 +197,7 @@ def fit(
             name=name,
             storage_path=str(storage.resolve()),
             failure_config=FailureConfig(max_failures=plan.settings.training.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_score_attribute=VALIDATION_METRIC),
+            checkpoint_config=CheckpointConfig(num_to_keep=keep, checkpoint_score_attribute=VALIDATION_METRIC),
             callbacks=list(callbacks),
         ),
         datasets={"train": prepared.training, "validation": prepared.validation},

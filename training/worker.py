@@ -50,6 +50,8 @@ class Worker:
         sizes, lora = (len(self.vocabulary), len(self.catalogue)), job.settings.lora
         model = DemandModel(job.settings.model, *sizes, layout, lora, self.catalogue)
         resumed = ray.train.get_checkpoint()
+        if job.start and not resumed:
+            resumed = ray.train.Checkpoint.from_directory(job.start)
         if job.base and not resumed:
             load_weights(model, load_checkpoint(job.base).weights, new=True)
         initialize_from_catalogue(model, self.vocabulary, self.catalogue)

@@ -12,7 +12,7 @@ from training.run import Plan
 from tuning.space import Space
 
 Search = Literal["tpe", "random", "grid"]
-Stopping = Literal["asha", "hyperband", "none"]
+Stopping = Literal["asha", "hyperband", "pbt", "none"]
 MINIMISED = ("loss",)
 OTHER_OBJECTIVES = ("loss", "tokens_per_second")
 """Beside the protocol's metrics."""
@@ -28,7 +28,7 @@ class SweepPlan(BaseModel):
         epochs: passes over the data by all trials together, after which no trial goes on.
         search: how configurations are chosen: Optuna's TPE, at random, or every combination.
         stopping: which trials end early: by ASHA, by asynchronous Hyperband (ASHA that begins at three different
-            lengths), or none.
+            lengths), or none; or what goes on in their place (tuning.population).
         objectives: what is best; a trial is ranked by the first, and TPE searches for all of them.
         warm_start: name of an earlier sweep from whose results the search goes on.
         at_once: trials that run at the same time.

@@ -11,11 +11,15 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search.optuna import OptunaSearch
 
 from tuning.plan import MINIMISED, SweepPlan, Trial
+from tuning.population import population
 from tuning.space import Space
 
 STUDY = "sweep"
-FIRST_RUNG, PROMOTED = 1 / 16, 4
-"""A trial is first compared after a sixteenth of its steps; one of four goes on to four times as many."""
+EARLIEST, FEWEST_STEPS, LATEST = 1 / 16, 128, 1 / 2
+"""A trial is first compared after a sixteenth of its steps, but where they are few after so many: before that the order
+of trials says nothing of how they end (docs/benchmarks.md). At the latest half way."""
+PROMOTED = 4
+"""One of so many goes on, to so many times as many steps."""
 BRACKETS = 3
 
 
@@ -84,25 +88,27 @@ def _written(config: Mapping[str, Any], space: Space) -> dict[str, Any]:
     return {name: space[name].written(value) for name, value in config.items()}
 
 
-def scheduler(sweep: SweepPlan) -> TrialScheduler:
+def scheduler(sweep: SweepPlan, first: float) -> TrialScheduler:
     """What stops trials early, by the share of their steps that they have made; so that trials of different numbers of
-    epochs are compared fairly, and one that was started again counts from where it goes on."""
+    epochs are compared fairly, and one that was started again counts from where it goes on. `first`: see rungs."""
     if sweep.stopping == "none":
         return FIFOScheduler()
+    if sweep.stopping == "pbt":
+        return population(sweep, _mode(sweep.objectives[0]))
     return AsyncHyperBandScheduler(
         time_attr="progress",
         metric=sweep.objectives[0],
         mode=_mode(sweep.objectives[0]),
         max_t=1,
-        grace_period=FIRST_RUNG,  # type: ignore[arg-type]  # any number will do
+        grace_period=first,  # type: ignore[arg-type]  # any number will do
         reduction_factor=PROMOTED,
         brackets=BRACKETS if sweep.stopping == "hyperband" else 1,
     )
 
 
-def rungs() -> tuple[float, ...]:
-    """The shares of its steps after which a trial is compared with others, without the last."""
-    shares, share = [], FIRST_RUNG
+def rungs(steps: int) -> tuple[float, ...]:
+    """The shares of its steps after which a trial of so many is compared with others, the last one left out."""
+    shares, share = [], min(max(EARLIEST, FEWEST_STEPS / steps), LATEST)
     while share < 1:
         shares.append(share)
         share *= PROMOTED

@@ -13,6 +13,7 @@ from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY, TuneReportCallba
 from demand.errors import SettingsError
 from training.run import Plan, Prepared, fit, prepare, renders
 from tuning.plan import SweepPlan, Trial, ranked
+from tuning.population import domains, train_member
 from tuning.search import EpochBudget, rungs, scheduler, search
 
 DRIVER_CPU = 0.01
@@ -42,27 +43,37 @@ def run_sweep(
         The trials, best first.
 
     Raises:
-        SettingsError: the sweep cannot be run as it is.
+        SettingsError: the space writes the data in too many ways.
         DataError, SettingsError: as training.run.prepare.
     """
-    sweep.check()
     folder = storage.resolve() / name
     processors = max(ray.cluster_resources()["CPU"] / sweep.at_once / sweep.plan.workers - DRIVER_CPU * 2, 0.1)
+    prepared = _rendered(sweep)
+    compared = rungs(min(each.job.total_steps for each in prepared.values()))
     trainable = tune.with_resources(
-        tune.with_parameters(_trial, prepared=_rendered(sweep), storage=folder / "trials", processors=processors),
+        tune.with_parameters(
+            _trial,
+            prepared=prepared,
+            compared=compared,
+            storage=folder / "trials",
+            processors=processors,
+            population=sweep.stopping == "pbt",
+        ),
         {"CPU": DRIVER_CPU},
     )
     if tune.Tuner.can_restore(str(folder)):
         tuner = tune.Tuner.restore(str(folder), trainable, resume_unfinished=True, restart_errored=True)
     else:
-        searching, count = search(sweep, past)
+        # A population draws its first settings by Ray Tune's own means: its scheduler takes no other.
+        searching, count = (None, sweep.trials) if sweep.stopping == "pbt" else search(sweep, past)
         tuner = tune.Tuner(
             trainable,
+            param_space=domains(sweep.space) if searching is None else None,
             tune_config=tune.TuneConfig(
-                num_samples=count,
+                num_samples=count or -1,
                 max_concurrent_trials=sweep.at_once,
                 search_alg=searching,
-                scheduler=scheduler(sweep),
+                scheduler=scheduler(sweep, compared[0]),
                 time_budget_s=sweep.hours and sweep.hours * 3_600,
             ),
             run_config=tune.RunConfig(
@@ -98,11 +109,22 @@ def _with(plan: Plan, config: Mapping[str, Any]) -> Plan:
     return plan.model_copy(update={"settings": plan.settings.with_values(config)})
 
 
-def _trial(config: dict[str, Any], prepared: Mapping[str, Prepared], storage: Path, processors: float) -> None:
+def _trial(
+    config: dict[str, Any],
+    prepared: Mapping[str, Prepared],
+    compared: tuple[float, ...],
+    storage: Path,
+    processors: float,
+    population: bool,
+) -> None:
     """One trial: a Ray Train run with the trial's settings, its reports passed on to Tune."""
     base = prepared[_key(config)]
+    mine = base.of(_with(base.plan, config).settings, early=compared)
+    if population:
+        train_member(mine, storage, processors)
+        return
     fit(
-        base.of(_with(base.plan, config).settings, early=rungs()),
+        mine,
         name=tune.get_context().get_trial_id(),
         storage=storage,
         processors=processors,

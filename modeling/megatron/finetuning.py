@@ -104,6 +104,8 @@ class FineTuning:
             end_wd=schedule.weight_decay,
             wd_incr_steps=0,
             wd_incr_style="constant",
+            use_checkpoint_opt_param_scheduler=False,  # of a snapshot it takes the step alone
+            override_opt_param_scheduler=True,
         )
         model.config.finalize_model_grads_func = finalize_model_grads
         model.config.grad_scale_func = self._optimizer.scale_loss

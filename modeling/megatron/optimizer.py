@@ -18,6 +18,9 @@ from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.utils import local_multi_tensor_l2_norm
 from torch import Tensor, nn
 
+RATES = ("max_lr", "min_lr")
+"""What a group of parameters keeps of its schedule."""
+
 
 def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel) -> MegatronOptimizer:
     """Adam with or without states shared among the copies of the model, whose state can be described from the start."""
@@ -59,11 +62,17 @@ def allocate_moments(optimizer: MegatronOptimizer) -> None:
 
 
 def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
-    """Megatron's load_state_dict, also of a state before the first step, which Megatron leaves out where it is zero."""
+    """Megatron's load_state_dict, also of a state before the first step, which Megatron leaves out where it is zero.
+
+    Learning rates stay this run's, which may be another than the one that left the state.
+    """
     inner = state.get("optimizer", state)
     if "state" in inner:
         inner["state"].setdefault("common_step", torch.zeros(()))
+    rates = [{name: group[name] for name in RATES} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group.update(rate)
     _fuse(optimizer)
 
 

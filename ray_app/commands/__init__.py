@@ -2,7 +2,7 @@
 
 import typer
 
-from ray_app.commands import data, evaluate, keys, models, predict, run, serve, train, tune
+from ray_app.commands import data, doctor, evaluate, keys, models, predict, run, serve, train, tune
 
 
 def add_to(app: typer.Typer) -> None:
@@ -11,5 +11,5 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(models.app, name="models", help="The model registry.")
     app.add_typer(keys.app, name="keys", help="Who may ask an endpoint, and how often.")
     app.add_typer(serve.app, name="serve")
-    for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run):
+    for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run, doctor.doctor):
         app.command()(command)

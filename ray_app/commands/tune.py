@@ -38,9 +38,17 @@ def tune(
         list[str] | None,
         typer.Option(help="One more setting to search: --vary 'training.weight_decay=[0, 0.1]'. May be repeated."),
     ] = None,
-    search: Annotated[str, typer.Option(help="How configurations are chosen: tpe (Optuna), random or grid.")] = "tpe",
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="How configurations are chosen: tpe (Optuna, the default), random or grid.", show_default=False
+        ),
+    ] = None,
     stopping: Annotated[
-        str, typer.Option(help="What ends unpromising trials early: asha, hyperband (asynchronous), or none.")
+        str,
+        typer.Option(
+            help="What is done with unpromising trials: asha and hyperband stop them, pbt copies better ones; or none."
+        ),
     ] = "asha",
     objective: Annotated[
         list[str] | None,
@@ -85,7 +93,7 @@ def tune(
             trials=trials,
             hours=hours,
             epochs=epochs,
-            search=search,
+            search=search or ("random" if stopping == "pbt" else "tpe"),
             stopping=stopping,
             objectives=objective or ["ndcg@10"],
             warm_start=warm_start,

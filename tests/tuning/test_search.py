@@ -13,6 +13,7 @@ from ray_app.presets import load_settings
 from tests.conftest import CUTOFF
 from training.run import Plan
 from tuning.plan import SweepPlan, Trial, ranked
+from tuning.population import check_population
 from tuning.results import save_ranking, saved_ranking
 from tuning.search import EpochBudget, rungs, search
 from tuning.space import FORMAT, RATE
@@ -93,8 +94,10 @@ def test_several_objectives_are_searched_and_ranked_together(shop: Dataset) -> N
     assert ranked([failed, beaten, fast, slow], ["loss"])[0] == fast
 
 
-def test_trials_are_compared_after_a_sixteenth_and_a_quarter() -> None:
-    assert rungs() == (1 / 16, 1 / 4)
+def test_trials_are_compared_after_a_sixteenth_and_a_quarter_but_not_after_a_few_steps() -> None:
+    assert rungs(100_000) == (1 / 16, 1 / 4)
+    assert rungs(512) == (1 / 4,)
+    assert rungs(20) == (1 / 2,)
 
 
 def test_a_budget_of_epochs_counts_all_trials_also_those_before_a_resume(tmp_path: Path) -> None:
@@ -124,6 +127,27 @@ def test_a_budget_of_epochs_counts_all_trials_also_those_before_a_resume(tmp_pat
 def test_a_sweep_that_cannot_be_run_says_why(shop: Dataset, fields: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         plan(shop, **fields).check()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "give --trials"),
+        ({"trials": 4}, "begins at random"),
+        ({"trials": 4, "search": "random", "space": {FORMAT: ["compact"]}}, "changes settings on the way"),
+        (
+            {
+                "trials": 4,
+                "search": "random",
+                "space": {**SPACE, "prompt.gaps": {"choice": ["none"], "when": {FORMAT: "names"}}},
+            },
+            "prompt.gaps: --stopping pbt knows no conditions",
+        ),
+    ],
+)
+def test_a_population_that_cannot_be_says_why(shop: Dataset, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        check_population(plan(shop, stopping="pbt", **fields))
 
 
 def test_a_ranking_is_kept_for_programs_and_for_tables(tmp_path: Path) -> None:

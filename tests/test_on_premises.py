@@ -1,0 +1,93 @@
+"""`ray up deploy/on-premises.yaml` for real: hosts of their own on this machine, SSH between them, work on both."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.hosts import Hosts, hosts
+
+ROOT = Path(__file__).parent.parent
+RAY = Path(sys.prefix) / "bin" / "ray"
+SHARED = "/srv/demandcast"
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster's file, the home folder of who uses it, and its hosts."""
+
+    file: Path
+    home: Path
+    hosts: Hosts
+
+    def ray(self, *words: str, timeout: float = 300) -> str:
+        """A command of Ray's on the user's machine; what it printed."""
+        env = {**os.environ, "HOME": str(self.home), "RAY_AUTH_MODE": "token"}
+        env.pop("RAY_ADDRESS", None)
+        done = subprocess.run([RAY, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+        return done.stdout
+
+    def on_head(self, command: str) -> str:
+        """A command on the head."""
+        return self.ray("exec", str(self.file), command)
+
+
+def described(made: Hosts, folder: Path) -> dict[str, Any]:
+    """deploy/on-premises.yaml for these hosts, which have the software already and need no download of it."""
+    text = (ROOT / "deploy" / "on-premises.yaml").read_text()
+    config: dict[str, Any] = yaml.safe_load(text.replace(SHARED, str(folder / "shared")))
+    head, *workers = made.addresses
+    config["provider"] |= {"head_ip": head, "worker_ips": workers}
+    config["auth"] |= {"ssh_user": "root", "ssh_private_key": str(made.key)}
+    downloads = [command for command in config["setup_commands"] if "pip install" in command or "uv" in command]
+    assert len(downloads) == 4
+    kept = [command for command in config["setup_commands"] if command not in downloads]
+    config["setup_commands"] = [f"ln -sfn {sys.prefix} ~/venv", *kept]
+    return config
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("hosts")
+    with hosts(folder, 2) as made:
+        home = folder / "home"
+        (home / ".ray").mkdir(parents=True)
+        (home / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+        file = folder / "cluster.yaml"
+        file.write_text(yaml.safe_dump(described(made, folder)))
+        found = Cluster(file, home, made)
+        found.ray("up", "-y", "--no-config-cache", str(file))
+        yield found
+
+
+def test_every_host_joins_and_the_doctor_finds_all_well(cluster: Cluster) -> None:
+    end, report = time.monotonic() + PATIENCE, {}
+    while time.monotonic() < end:
+        out = cluster.on_head("demandcast doctor --json")
+        report = json.loads(next(line for line in reversed(out.splitlines()) if line.startswith("{")))
+        if report["findings"][0]["found"].startswith("2, "):
+            break
+
+    found = {each["what"]: each for each in report["findings"]}
+    assert found["nodes"]["found"].startswith("2, "), report
+    assert report["healthy"], report
+    assert found["token"]["found"] == "Ray asks everyone for its token"
+    assert found["workers"]["found"].startswith("2 add up over gloo")
+
+
+def test_it_ends(cluster: Cluster) -> None:
+    assert all("raylet" in cluster.hosts.run(each, "ps -eo comm") for each in cluster.hosts.addresses)
+
+    cluster.ray("down", "-y", str(cluster.file))
+
+    assert not any("raylet" in cluster.hosts.run(each, "ps -eo comm") for each in cluster.hosts.addresses)
