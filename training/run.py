@@ -1,5 +1,6 @@
 """A training run: data prepared, workers trained, the best checkpoint found."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from demand.dataset import Dataset
-from demand.errors import DataError, DemandError, TrainingError
+from demand.errors import CheckpointError, DataError, DemandError, TrainingError
 from demand.prompts import Renderer, profile_text
 from demand.protocols import TEST, VALIDATION, AnyProtocol, Stage
 from demand.vocabulary import Vocabulary
@@ -230,6 +231,25 @@ def _mendable(error: ray.train.TrainingFailedError) -> str | None:
     failures = [*dict(getattr(error, "worker_failures", {})).values(), getattr(error, "controller_failure", None)]
     causes = (each for failure in failures for each in (failure, getattr(failure, "__cause__", None)))
     return next((str(each) for each in causes if isinstance(each, OSError | DemandError)), None)
+
+
+def finished(run: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The last snapshot of a run that came to its end, and what it reported then; nothing while it is under way.
+
+    Args:
+        run: its folder in the storage.
+    """
+    for folder in sorted(run.glob("checkpoint_*"), reverse=True):
+        from modeling.snapshot import verify_snapshot  # which takes seconds; most runs are new
+
+        try:
+            verify_snapshot(folder)
+            metrics: dict[str, Any] = json.loads((folder / "card.json").read_text())["metrics"]
+        except (OSError, CheckpointError):
+            continue
+        if metrics["progress"] == 1:
+            return folder, metrics
+    return None
 
 
 def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A sweep: Ray Tune tries configurations of settings and stops early what does not promise enough."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from ray import tune
 from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY, TuneReportCallback
 
 from demand.errors import SettingsError
-from training.run import Plan, Prepared, fit, prepare, renders
+from training.run import Plan, Prepared, finished, fit, prepare, renders
 from tuning.plan import SweepPlan, Trial, ranked
 from tuning.population import domains, train_member
 from tuning.search import EpochBudget, rungs, scheduler, search
 
 DRIVER_CPU = 0.01
 """What Tune reserves for a trial's driver, which only waits for its worker."""
+WRITTEN_DOWN = "1"
+"""Seconds after which Tune keeps what it knows; by itself it waits for ten, whose news would be lost with the driver."""
 MOST_RENDERINGS = 32
 """Ways in which a sweep may render the data, all of which are kept in memory."""
 KEPT = ("loss", "step", "steps", "progress", "epoch", "tokens_per_second", "training_seconds", "time_total_s")
@@ -46,6 +49,7 @@ def run_sweep(
         SettingsError: the space writes the data in too many ways.
         DataError, SettingsError: as training.run.prepare.
     """
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", WRITTEN_DOWN)
     folder = storage.resolve() / name
     processors = max(ray.cluster_resources()["CPU"] / sweep.at_once / sweep.plan.workers - DRIVER_CPU * 2, 0.1)
     prepared = _rendered(sweep)
@@ -123,9 +127,14 @@ def _trial(
     if population:
         train_member(mine, storage, processors)
         return
+    name = tune.get_context().get_trial_id()
+    if ended := finished(storage / name):  # but Tune had not written that down when it was killed
+        snapshot, metrics = ended
+        tune.report({**metrics, CHECKPOINT_PATH_KEY: str(snapshot)})
+        return
     fit(
         mine,
-        name=tune.get_context().get_trial_id(),
+        name=name,
         storage=storage,
         processors=processors,
         callbacks=[TuneReportCallback()],

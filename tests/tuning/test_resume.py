@@ -18,7 +18,7 @@ SMALL = ("--preset", "tiny", "--customers", 20, "--set", "training.validation_cu
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_sweep_whose_driver_is_killed_goes_on_with_the_same_trials(shop: Dataset, tmp_path: Path) -> None:
     arguments = ("--data", shop.folder, "--cutoff", CUTOFF, *SMALL, "--stopping", "none")
-    words = [*arguments, "--search", "grid", "--vary", "training.learning_rate=[0.001, 0.002, 0.004]"]
+    words = [*arguments, "--search", "grid", "--vary", "training.learning_rate=[0.001, 0.004]"]
     command = [sys.executable, "-m", "ray_app.cli", "tune", *map(str, words), "--prompt-format", "compact"]
     before = ""
     with subprocess.Popen(
@@ -32,19 +32,18 @@ def test_a_sweep_whose_driver_is_killed_goes_on_with_the_same_trials(shop: Datas
                 break
     name = before.splitlines()[0].removeprefix("sweep ")
     finished = before.splitlines()[-1].split()[1].rstrip(":")
-    reported = _last_report(tmp_path / "sweeps" / name, finished)
+    reported = _last_report(tmp_path / "sweeps" / name / "trials" / finished)
 
     out, _ = demandcast("tune", "--resume", name, "--json", home=tmp_path)
 
     trials = {trial["id"]: trial for trial in last_json(out)["trials"]}
-    assert sorted(trial["config"]["training.learning_rate"] for trial in trials.values()) == [0.001, 0.002, 0.004]
+    assert sorted(trial["config"]["training.learning_rate"] for trial in trials.values()) == [0.001, 0.004]
     assert all(trial["metrics"]["progress"] == 1 for trial in trials.values())
     assert trials[finished]["metrics"]["training_seconds"] == reported["training_seconds"]  # it did not run again
-    assert f"trial {finished}: running" not in out
     page = (tmp_path / "sweeps" / name / "report.html").read_text()
     assert f"{name}: sweep" in page
 
 
-def _last_report(folder: Path, trial: str) -> dict:
-    (file,) = folder.glob(f"*{trial}*/result.json")
-    return json.loads(file.read_text().strip().splitlines()[-1])
+def _last_report(run: Path) -> dict:
+    *_, last = sorted(run.glob("checkpoint_*/card.json"))
+    return json.loads(last.read_text())["metrics"]
