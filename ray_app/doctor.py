@@ -16,8 +16,10 @@ import ray
 import ray.exceptions
 import ray.train
 from ray.train import RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from training.backend import Join
 
 PACKAGES = ("demandcast", "ray", "torch", "megatron-core", "transformers", "pyarrow")
 PATIENCE = 60.0
@@ -217,7 +219,7 @@ def _together(home: Path) -> Finding:
         )
     trainer = TorchTrainer(
         _add_up,  # type: ignore[arg-type]  # returns something
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        torch_config=Join(backend="nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=bool(gpus),

@@ -6,6 +6,7 @@ iproute2.
 
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -90,12 +91,10 @@ def _connect(name: str, bridge: str, number: int) -> None:
 
 
 def _login(folder: Path, name: str, number: int, key: Path) -> "subprocess.Popen[bytes]":
-    """sshd in a host; whoever logs in has a home folder of that host's."""
-    home, state = folder / f"home{number}", folder / f"ray{number}"
-    for each in (home, state, RAY_STATE, Path("/run/sshd")):
+    """sshd in a host. What is written to the home folder there stays there, and is gone with the host."""
+    state, layer, home = folder / f"ray{number}", folder / f"home{number}", pwd.getpwuid(os.getuid()).pw_dir
+    for each in (state, layer, RAY_STATE, Path("/run/sshd")):
         each.mkdir(parents=True, exist_ok=True)
-    force = folder / f"login{number}"
-    force.write_text(f'export HOME={home}; cd; eval "$SSH_ORIGINAL_COMMAND"\n')
     options = {
         "StrictModes": "no",
         "UsePAM": "no",
@@ -104,27 +103,16 @@ def _login(folder: Path, name: str, number: int, key: Path) -> "subprocess.Popen
         "PasswordAuthentication": "no",
         "ListenAddress": f"{NETWORK}.{number}",
         "AuthorizedKeysFile": f"{key}.pub",
-        "ForceCommand": f"bash {force}",
     }
     sshd = [shutil.which("sshd", path=PATH), "-D", "-e"]  # which wants to be started by its full name
     words = [*sshd, *(word for option, value in options.items() for word in ("-o", f"{option}={value}"))]
-    inside = 'hostname "$1"; mount --bind "$2" "$3"; shift 3; exec "$@"'
-    command = [
-        "ip",
-        "netns",
-        "exec",
-        name,
-        "unshare",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "--mount",
-        "--uts",
-    ]
+    inside = """set -e; hostname "$1"; mount --bind "$2" "$3"; mount -t tmpfs tmpfs "$4"; mkdir "$4/new" "$4/work"
+        mount -t overlay overlay -o "lowerdir=$5,upperdir=$4/new,workdir=$4/work" "$5"; shift 5; exec "$@\""""
+    arguments = [f"host{number}", state, RAY_STATE, layer, home, *words]
+    command = ["ip", "netns", "exec", name, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--mount"]
     with (folder / f"sshd{number}.log").open("wb") as log:
         return subprocess.Popen(
-            [*command, "sh", "-c", inside, "sh", f"host{number}", str(state), str(RAY_STATE), *map(str, words)],
+            [*command, "--uts", "sh", "-c", inside, "sh", *map(str, arguments)],
             stdout=log,
             stderr=log,
             env={**os.environ, "PATH": PATH},

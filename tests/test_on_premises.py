@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -71,16 +72,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def test_every_host_joins_and_the_doctor_finds_all_well(cluster: Cluster) -> None:
-    end, report = time.monotonic() + PATIENCE, {}
-    while time.monotonic() < end:
-        out = cluster.on_head("demandcast doctor --json")
-        report = json.loads(next(line for line in reversed(out.splitlines()) if line.startswith("{")))
-        if report["findings"][0]["found"].startswith("2, "):
-            break
+    end, status = time.monotonic() + PATIENCE, ""
+    while time.monotonic() < end and sum(map(int, re.findall(r"^ (\d+) local\.", status, re.MULTILINE))) < 2:
+        status = cluster.on_head("ray status")
 
+    out = cluster.on_head("demandcast doctor --json")
+
+    report = json.loads(next(line for line in reversed(out.splitlines()) if line.startswith("{")))
     found = {each["what"]: each for each in report["findings"]}
-    assert found["nodes"]["found"].startswith("2, "), report
-    assert report["healthy"], report
+    assert found["nodes"]["found"].startswith("2, "), status + out
+    assert report["healthy"], out
     assert found["token"]["found"] == "Ray asks everyone for its token"
     assert found["workers"]["found"].startswith("2 add up over gloo")
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray.actor import ActorHandle
 from ray.data.dataset import MaterializedDataset
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from demand.dataset import Dataset
 from demand.errors import CheckpointError, DataError, DemandError, TrainingError
@@ -23,6 +23,7 @@ from demand.prompts import Renderer, profile_text
 from demand.protocols import TEST, VALIDATION, AnyProtocol, Stage
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import load_checkpoint
+from training.backend import Join
 from training.examples import Examples, training_packs, validation_packs
 from training.job import VALIDATION_METRIC, Job, train_worker
 from training.settings import Settings, check_layout
@@ -188,7 +189,7 @@ def fit(
     trainer = TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # returns why it ended early
         train_loop_config={"job": replace(prepared.job, threads=max(int(processors), 1), board=board)},
-        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        torch_config=Join(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=(fewest, plan.workers) if fewest else plan.workers,  # type: ignore[arg-type]
             use_gpu=gpu,

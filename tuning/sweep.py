@@ -20,7 +20,7 @@ from tuning.search import EpochBudget, rungs, scheduler, search
 DRIVER_CPU = 0.01
 """What Tune reserves for a trial's driver, which only waits for its worker."""
 WRITTEN_DOWN = "1"
-"""Seconds after which Tune keeps what it knows; by itself it waits for ten, whose news would be lost with the driver."""
+"""Seconds after which Tune keeps what it knows; by itself it waits for ten, whose news are lost with the driver."""
 MOST_RENDERINGS = 32
 """Ways in which a sweep may render the data, all of which are kept in memory."""
 KEPT = ("loss", "step", "steps", "progress", "epoch", "tokens_per_second", "training_seconds", "time_total_s")

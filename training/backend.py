@@ -1,0 +1,34 @@
+"""How Ray Train joins a run's workers: each listens where Ray knows its node."""
+
+import os
+from typing import Any
+
+import psutil
+import ray.util
+from ray.train.torch import TorchConfig
+
+
+class Joined(TorchConfig().backend_cls):  # type: ignore[misc]  # which Ray names nowhere else
+    """Ray Train's own set-up, after each worker was told its network card."""
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        """Workers are there; Ray Train calls this before they run."""
+        worker_group.execute(listen_on_the_nodes_address)
+        super().on_start(worker_group, backend_config)
+
+
+class Join(TorchConfig):
+    """TorchConfig whose workers find each other also where a host's name leads to itself alone."""
+
+    @property
+    def backend_cls(self) -> type:
+        """Who does it."""
+        return Joined
+
+
+def listen_on_the_nodes_address() -> None:
+    """gloo takes the address that the host's own name leads to, which on Debian is a loopback one."""
+    address = ray.util.get_node_ip_address()
+    for card, addresses in psutil.net_if_addrs().items():
+        if any(each.address == address for each in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", card)
