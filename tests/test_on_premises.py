@@ -17,6 +17,7 @@ import yaml
 from tests.hosts import Hosts, hosts
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.drill
 RAY = Path(sys.prefix) / "bin" / "ray"
 SHARED = "/srv/demandcast"
 PATIENCE = 120.0
@@ -24,10 +25,11 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster's file, the home folder of who uses it, and its hosts."""
+    """A cluster's file, the home folder of who uses it, its state folder, and its hosts."""
 
     file: Path
     home: Path
+    shared: Path
     hosts: Hosts
 
     def ray(self, *words: str, timeout: float = 300) -> str:
@@ -66,7 +68,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         (home / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
         file = folder / "cluster.yaml"
         file.write_text(yaml.safe_dump(described(made, folder)))
-        found = Cluster(file, home, made)
+        found = Cluster(file, home, folder / "shared", made)
         found.ray("up", "-y", "--no-config-cache", str(file))
         yield found
 
@@ -86,9 +88,42 @@ def test_every_host_joins_and_the_doctor_finds_all_well(cluster: Cluster) -> Non
     assert found["workers"]["found"].startswith("2 add up over gloo")
 
 
+def test_a_job_trains_on_both_hosts_and_replicas_answer_on_both(cluster: Cluster) -> None:
+    head = cluster.hosts.addresses[0]
+    address = ("--address", f"http://{head}:8265")
+    small = "--preset tiny --customers 60 --tune-customers 40 --trials 1 --workers 2"
+
+    out = cluster.ray("job", "submit", *address, "--", "bash", "-c", f"demandcast run {small} --json", timeout=600)
+
+    assert '"model": "demand@' in out
+    written = sorted(each.name for each in (cluster.shared / "runs").glob("train-*/checkpoint_*/manifest-*"))
+    assert set(written) == {"manifest-0-of-2.json", "manifest-1-of-2.json"}
+
+    serve = "demandcast serve --min-replicas 2 --max-replicas 2"
+    cluster.ray("job", "submit", *address, "--no-wait", "--submission-id", "serve", "--", "bash", "-c", serve)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and "serving" not in cluster.ray("job", "logs", *address, "serve"):
+        time.sleep(1)
+    for each in cluster.hosts.addresses:
+        assert "ServeReplica:demandcast:ModelReplica" in cluster.hosts.run(each, "ps -eo args")
+    asked = 'import json; print(json.dumps({"customer": {"purchase_history": []}, "top_k": 3}))'
+    answer = cluster.on_head(
+        f"python -c '{asked}' > ~/q.json; curl -s -d @$HOME/q.json http://127.0.0.1:8000/v1/predict"
+    )
+    assert '"demands":' in answer
+    cluster.ray("job", "stop", *address, "serve")
+
+
 def test_it_ends(cluster: Cluster) -> None:
     assert all("raylet" in cluster.hosts.run(each, "ps -eo comm") for each in cluster.hosts.addresses)
 
     cluster.ray("down", "-y", str(cluster.file))
 
-    assert not any("raylet" in cluster.hosts.run(each, "ps -eo comm") for each in cluster.hosts.addresses)
+    end = time.monotonic() + PATIENCE  # workers end by themselves once they miss their head for a minute
+    while time.monotonic() < end and _running(cluster):
+        time.sleep(1)
+    assert not _running(cluster)
+
+
+def _running(cluster: Cluster) -> bool:
+    return any("raylet" in cluster.hosts.run(each, "ps -eo comm") for each in cluster.hosts.addresses)

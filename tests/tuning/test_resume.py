@@ -15,6 +15,7 @@ from tests.ray_app.commandline import demandcast, last_json
 SMALL = ("--preset", "tiny", "--customers", 20, "--set", "training.validation_customers=20", "--at-once", 1)
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_sweep_whose_driver_is_killed_goes_on_with_the_same_trials(shop: Dataset, tmp_path: Path) -> None:
     arguments = ("--data", shop.folder, "--cutoff", CUTOFF, *SMALL, "--stopping", "none")

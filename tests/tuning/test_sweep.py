@@ -66,6 +66,7 @@ def test_trials_try_each_format_and_are_ranked_by_validation(shop: Dataset, tmp_
     assert [(trial.id, trial.score()) for trial in again] == [(trial.id, trial.score()) for trial in trials]
 
 
+@pytest.mark.drill
 def test_in_a_population_who_falls_behind_goes_on_from_a_better_one(shop: Dataset, tmp_path: Path) -> None:
     plan = sweep(shop, space={RATE: {**RATES, "low": 1e-6}}, search="random", stopping="pbt")
     settings = plan.plan.settings.with_values({"training.epochs": 40})
