@@ -2,8 +2,10 @@
 
 import os
 import shutil
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -14,6 +16,10 @@ ON_GPU = torch.cuda.is_available()
 FUSES = ON_GPU and any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
 """Whether chains of small operations become one kernel: torch.compile makes it, and needs a C compiler for that."""
 
+GLOO_CARD = "GLOO_SOCKET_IFNAME"
+"""Environment variable with the network card that gloo uses."""
+LOOPBACK = "127.0.0.1"
+
 
 def initialize(seed: int = 0, layout: LayoutSettings | None = None) -> None:
     """Readies Megatron-core in this process: process group, parallel state, random states.
@@ -22,9 +28,6 @@ def initialize(seed: int = 0, layout: LayoutSettings | None = None) -> None:
     sets the seed.
     """
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
-    if not dist.is_initialized():
-        alone = dist.HashStore()  # type: ignore[attr-defined]
-        dist.init_process_group("nccl" if ON_GPU else "gloo", store=alone, rank=0, world_size=1)
     if not ON_GPU:
         from modeling.cpu import redirect_cuda_to_cpu
 
@@ -32,10 +35,34 @@ def initialize(seed: int = 0, layout: LayoutSettings | None = None) -> None:
     from modeling.megatron import parallel_state, tensor_parallel
 
     layout = layout or LayoutSettings()
-    if not parallel_state.model_parallel_is_initialized():
-        parallel_state.initialize_model_parallel(layout.tensor, layout.pipeline, context_parallel_size=layout.context)
+    alone = not dist.is_initialized()
+    with _gloo_on(network_card(LOOPBACK)) if alone else nullcontext():
+        if alone:
+            store = dist.HashStore()  # type: ignore[attr-defined]
+            dist.init_process_group("nccl" if ON_GPU else "gloo", store=store, rank=0, world_size=1)
+        if not parallel_state.model_parallel_is_initialized():
+            sizes = layout.tensor, layout.pipeline
+            parallel_state.initialize_model_parallel(*sizes, context_parallel_size=layout.context)
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed, force_reset_rng=True)
+
+
+def network_card(address: str) -> str | None:
+    """The network card of this host that has an address, if one has."""
+    cards = psutil.net_if_addrs().items()
+    return next((card for card, addresses in cards if any(each.address == address for each in addresses)), None)
+
+
+@contextmanager
+def _gloo_on(card: str | None) -> Iterator[None]:
+    """Groups that are made meanwhile use a network card. gloo else asks for the address of the host's own name, for
+    each group, which takes minutes where no name server answers."""
+    before = os.environ.get(GLOO_CARD)
+    if card and not before:
+        os.environ[GLOO_CARD] = card
+    yield
+    if not before:
+        os.environ.pop(GLOO_CARD, None)
 
 
 def device() -> torch.device:

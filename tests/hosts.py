@@ -95,6 +95,8 @@ def _login(folder: Path, name: str, number: int, key: Path) -> "subprocess.Popen
     state, layer, home = folder / f"ray{number}", folder / f"home{number}", pwd.getpwuid(os.getuid()).pw_dir
     for each in (state, layer, RAY_STATE, Path("/run/sshd")):
         each.mkdir(parents=True, exist_ok=True)
+    names = folder / f"names{number}"
+    names.write_text(f"127.0.0.1 localhost\n127.0.1.1 host{number}\n")  # as Debian has it
     options = {
         "StrictModes": "no",
         "UsePAM": "no",
@@ -107,8 +109,9 @@ def _login(folder: Path, name: str, number: int, key: Path) -> "subprocess.Popen
     sshd = [shutil.which("sshd", path=PATH), "-D", "-e"]  # which wants to be started by its full name
     words = [*sshd, *(word for option, value in options.items() for word in ("-o", f"{option}={value}"))]
     inside = """set -e; hostname "$1"; mount --bind "$2" "$3"; mount -t tmpfs tmpfs "$4"; mkdir "$4/new" "$4/work"
-        mount -t overlay overlay -o "lowerdir=$5,upperdir=$4/new,workdir=$4/work" "$5"; shift 5; exec "$@\""""
-    arguments = [f"host{number}", state, RAY_STATE, layer, home, *words]
+        mount -t overlay overlay -o "lowerdir=$5,upperdir=$4/new,workdir=$4/work" "$5"
+        mount --bind "$6" /etc/hosts; shift 6; exec "$@\""""
+    arguments = [f"host{number}", state, RAY_STATE, layer, home, names, *words]
     command = ["ip", "netns", "exec", name, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--mount"]
     with (folder / f"sshd{number}.log").open("wb") as log:
         return subprocess.Popen(

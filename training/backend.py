@@ -3,9 +3,10 @@
 import os
 from typing import Any
 
-import psutil
 import ray.util
 from ray.train.torch import TorchConfig
+
+from modeling.parallel import GLOO_CARD, network_card
 
 
 class Joined(TorchConfig().backend_cls):  # type: ignore[misc]  # which Ray names nowhere else
@@ -28,7 +29,5 @@ class Join(TorchConfig):
 
 def listen_on_the_nodes_address() -> None:
     """gloo takes the address that the host's own name leads to, which on Debian is a loopback one."""
-    address = ray.util.get_node_ip_address()
-    for card, addresses in psutil.net_if_addrs().items():
-        if any(each.address == address for each in addresses):
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", card)
+    if card := network_card(ray.util.get_node_ip_address()):
+        os.environ.setdefault(GLOO_CARD, card)
