@@ -97,12 +97,12 @@ def run_sweep(
 def _rendered(sweep: SweepPlan) -> dict[str, Prepared]:
     """Every rendering that the space can ask for, by what it is rendered with."""
     names = sweep.space.with_conditions(each for each in sweep.space if renders(each))
-    configs = sweep.space.grid(names)
+    configs = {_key(config): config for config in sweep.space.grid(names)}
     if len(configs) > MOST_RENDERINGS:
         raise SettingsError(
             f"{', '.join(names)} write the data in {len(configs)} ways: at most {MOST_RENDERINGS} fit in a sweep"
         )
-    return {_key(config): prepare(_with(sweep.plan, config)) for config in configs}
+    return {key: prepare(_with(sweep.plan, config)) for key, config in configs.items()}
 
 
 def _key(config: Mapping[str, Any]) -> str:
