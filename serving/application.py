@@ -94,7 +94,8 @@ class Endpoint:
 def running(served: Served) -> Iterator[Endpoint]:
     """Ingress and replicas on the running Ray cluster, while the block lasts; gives them once they can answer.
 
-    At the end requests that are being answered are finished first. Ray Serve itself goes on: it may serve others.
+    At the end requests that are being answered are finished first. In a cluster that outlives this process Ray Serve itself
+    ends too, which else keeps the port, unless it serves others.
 
     Raises:
         SettingsError: the port is taken or Ray Serve has another one, the certificate cannot be used, traces cannot be
@@ -123,6 +124,8 @@ def running(served: Served) -> Iterator[Endpoint]:
         yield Endpoint(served)
     finally:
         serve.delete(NAME)
+        if os.environ.get("RAY_ADDRESS") and not serve.status().applications:
+            serve.shutdown()
 
 
 def _deploy(served: Served, models: Models, generation: int = 1, start: bool = False) -> None:

@@ -102,8 +102,10 @@ def test_a_job_trains_on_both_hosts_and_replicas_answer_on_both(cluster: Cluster
     serve = "demandcast serve --min-replicas 2 --max-replicas 2"
     cluster.ray("job", "submit", *address, "--no-wait", "--submission-id", "serve", "--", "bash", "-c", serve)
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and "serving" not in cluster.ray("job", "logs", *address, "serve"):
-        time.sleep(1)
+    said = ""
+    while time.monotonic() < end and "serving" not in said:
+        said = cluster.ray("job", "logs", *address, "serve")
+    assert "serving" in said, said
     for each in cluster.hosts.addresses:
         assert "ServeReplica:demandcast:ModelReplica" in cluster.hosts.run(each, "ps -eo args")
     asked = 'import json; print(json.dumps({"customer": {"purchase_history": []}, "top_k": 3}))'
