@@ -94,8 +94,8 @@ class Endpoint:
 def running(served: Served) -> Iterator[Endpoint]:
     """Ingress and replicas on the running Ray cluster, while the block lasts; gives them once they can answer.
 
-    At the end requests that are being answered are finished first. In a cluster that outlives this process Ray Serve itself
-    ends too, which else keeps the port, unless it serves others.
+    At the end requests that are being answered are finished first. In a cluster that outlives this process Ray Serve
+    itself ends too, which else keeps the port, unless it serves others.
 
     Raises:
         SettingsError: the port is taken or Ray Serve has another one, the certificate cannot be used, traces cannot be
