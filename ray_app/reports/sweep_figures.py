@@ -28,21 +28,34 @@ def colours(trials: Sequence[Trial]) -> dict[str, str]:
 
 def against_rate(trials: Sequence[Trial], objective: str) -> go.Figure:
     """The objective by learning rate: full where a trial ran to its end, open where it was stopped early."""
+    rates = {trial.id: trial.config[RATE] for trial in trials if RATE in trial.config}
+    figure = _scatter(trials, rates, objective, "by learning rate; open: stopped early")
+    return figure.update_xaxes(title="learning rate", type="log")
+
+
+def trade_off(trials: Sequence[Trial], objectives: Sequence[str]) -> go.Figure:
+    """The first objective against the second."""
+    first, second = objectives[:2]
+    values = {trial.id: trial.metrics[second] for trial in trials if second in trial.metrics}
+    return _scatter(trials, values, first, f"{first} against {second}").update_xaxes(title=second)
+
+
+def _scatter(trials: Sequence[Trial], across: Mapping[str, float], objective: str, title: str) -> go.Figure:
+    """A point for each trial: the objective over what `across` says of it, by its id."""
     figure = go.Figure()
     for name, colour in colours(trials).items():
-        rows = [each for each in trials if group(each) == name and RATE in each.config and objective in each.metrics]
+        rows = [each for each in trials if group(each) == name and each.id in across and objective in each.metrics]
         figure.add_scatter(
-            x=[each.config[RATE] for each in rows],
+            x=[across[each.id] for each in rows],
             y=[each.metrics[objective] for each in rows],
             mode="markers",
             name=escape(name),
             marker={"size": 11, "color": colour, "symbol": [SYMBOLS[state_of(each)] for each in rows]},
             text=[hover(each) for each in rows],
-            hovertemplate="%{text}<br>%{y:.4f}<extra></extra>",
+            hovertemplate="%{text}<br>%{x:.4g}: %{y:.4f}<extra></extra>",
         )
-    figure.update_xaxes(title="learning rate", type="log")
     figure.update_yaxes(title=objective)
-    return styled(figure, "by learning rate; open: stopped early", height=420)
+    return styled(figure, title, height=420)
 
 
 def learning_curves(trials: Sequence[Trial], objective: str) -> go.Figure:
@@ -96,26 +109,6 @@ def importance(shares: Mapping[str, float]) -> go.Figure:
     )
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     return styled(figure, "what mattered", height=110 + 34 * len(ordered), legend=False)
-
-
-def trade_off(trials: Sequence[Trial], objectives: Sequence[str]) -> go.Figure:
-    """The first objective against the second."""
-    first, second = objectives[:2]
-    figure = go.Figure()
-    for name, colour in colours(trials).items():
-        rows = [each for each in trials if group(each) == name and {first, second} <= set(each.metrics)]
-        figure.add_scatter(
-            x=[each.metrics[second] for each in rows],
-            y=[each.metrics[first] for each in rows],
-            mode="markers",
-            name=escape(name),
-            marker={"size": 11, "color": colour, "symbol": [SYMBOLS[state_of(each)] for each in rows]},
-            text=[hover(each) for each in rows],
-            hovertemplate="%{text}<br>%{x:.4g}, %{y:.4f}<extra></extra>",
-        )
-    figure.update_xaxes(title=second)
-    figure.update_yaxes(title=first)
-    return styled(figure, f"{first} against {second}", height=420)
 
 
 def hover(trial: Trial) -> str:
