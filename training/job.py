@@ -14,6 +14,8 @@ from demand.protocols import Protocol
 from training.settings import Settings
 
 VALIDATION_METRIC = "ndcg@10"
+CLOSE = 0.02
+"""Of the steps before: a regular report that much earlier or later makes an early one needless."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Job:
         base: checkpoint folder of a pretrained model to start from.
         start: snapshot of another run to go on from, at its step.
         threads: processor threads of each worker; 0 leaves PyTorch's own choice.
-        early: shares of all steps after which the model is validated and a checkpoint kept besides.
+        early: shares of all steps after which the model is validated and a checkpoint kept besides, where no
+            regular report is CLOSE.
         board: where rank 0 posts its progress, if anyone watches.
     """
 

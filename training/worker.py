@@ -30,7 +30,7 @@ from modeling.megatron.shards import load_weights
 from modeling.parallel import ON_GPU, device, initialize, share
 from modeling.snapshot import load_snapshot, save_snapshot
 from training.crew import Member
-from training.job import Job
+from training.job import CLOSE, Job
 from training.progress import Pace
 
 PROGRESS_SECONDS = 0.5
@@ -70,7 +70,8 @@ class Worker:
         """Trains from where the last checkpoint left off to the end; returns why it ended before that."""
         steps = self.job.total_steps
         every = max(steps // (self.settings.epochs * self.settings.reports_per_epoch), 1)
-        early = {math.ceil(steps * share) for share in self.job.early}
+        wanted = (math.ceil(steps * share) for share in self.job.early)
+        early = {step for step in wanted if min(step % every, -step % every) > CLOSE * step}
         pace = Pace(len(self.losses), steps)
         self.began = time.monotonic()
         ready = sent(self._microbatches(len(self.losses), steps))

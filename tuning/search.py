@@ -10,6 +10,7 @@ from ray.tune import Stopper
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from training.job import CLOSE
 from tuning.plan import MINIMISED, SweepPlan, Trial
 from tuning.population import population
 from tuning.space import Space
@@ -100,7 +101,7 @@ def scheduler(sweep: SweepPlan, first: float) -> TrialScheduler:
         metric=sweep.objectives[0],
         mode=_mode(sweep.objectives[0]),
         max_t=1,
-        grace_period=first,  # type: ignore[arg-type]  # any number will do
+        grace_period=first * (1 - CLOSE),  # type: ignore[arg-type]  # any number will do
         reduction_factor=PROMOTED,
         brackets=BRACKETS if sweep.stopping == "hyperband" else 1,
     )
