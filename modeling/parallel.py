@@ -60,9 +60,11 @@ def _gloo_on(card: str | None) -> Iterator[None]:
     before = os.environ.get(GLOO_CARD)
     if card and not before:
         os.environ[GLOO_CARD] = card
-    yield
-    if not before:
-        os.environ.pop(GLOO_CARD, None)
+    try:
+        yield
+    finally:
+        if not before:
+            os.environ.pop(GLOO_CARD, None)
 
 
 def device() -> torch.device:

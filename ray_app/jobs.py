@@ -169,9 +169,14 @@ def saved_plan(kind: type[Plan] | type[SweepPlan], file: Path) -> Any:
     """The inverse of save_plan.
 
     Raises:
-        DataError: there is no run or sweep of that name.
+        DataError: there is no run or sweep of that name, or another version of demandcast began it.
     """
     if not file.is_file():
         known = ", ".join(sorted(each.stem for each in file.parent.glob("*.json"))) or "none"
         raise DataError(f"nothing to resume called '{file.stem}': known are {known}")
-    return kind.model_validate_json(file.read_text())
+    try:
+        return kind.model_validate_json(file.read_text())
+    except ValidationError:
+        raise DataError(
+            f"{file.stem} was begun by another version of demandcast, which alone can go on with it"
+        ) from None

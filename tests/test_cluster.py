@@ -51,7 +51,9 @@ def test_gpu_workers_start_from_none(cluster: dict[str, Any]) -> None:
     )
 
 
-def test_every_node_gets_all_that_the_project_is_installed_from(cluster: dict[str, Any]) -> None:
+@pytest.mark.parametrize("file", ["cluster.yaml", "deploy/on-premises.yaml"])
+def test_every_node_gets_all_that_the_project_is_installed_from(file: str) -> None:
+    cluster = yaml.safe_load((ROOT / file).read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
     needed = packages | {"pyproject.toml", "constraints.txt", project["project"]["readme"]}
@@ -62,7 +64,9 @@ def test_every_node_gets_all_that_the_project_is_installed_from(cluster: dict[st
     assert all((ROOT / name).exists() for name in mounted)
 
 
-def test_every_node_installs_the_project_with_the_constraints(cluster: dict[str, Any]) -> None:
+@pytest.mark.parametrize("file", ["cluster.yaml", "deploy/on-premises.yaml"])
+def test_every_node_installs_the_project_with_the_constraints(file: str) -> None:
+    cluster = yaml.safe_load((ROOT / file).read_text())
     installs = [command for command in cluster["setup_commands"] if "pip install" in command]
 
     assert all(f"-c {PROJECT}/constraints.txt" in command for command in installs)

@@ -55,7 +55,7 @@ def population(sweep: SweepPlan, mode: str) -> PopulationBasedTraining:
     space = sweep.space
 
     def inside(config: dict[str, Any]) -> dict[str, Any]:
-        return {name: _inside(value, space[name]) for name, value in config.items()}
+        return {name: space[name].nearest(value) for name, value in config.items()}
 
     return PopulationBasedTraining(
         time_attr="progress",
@@ -122,9 +122,3 @@ def _domain(parameter: Parameter) -> Any:
         return tune.randint(int(parameter.low), int(parameter.high) + 1)
     draw = tune.loguniform if parameter.log else tune.uniform
     return draw(parameter.low, parameter.high)
-
-
-def _inside(value: Any, parameter: Parameter) -> Any:
-    if not isinstance(parameter, Range):
-        return value
-    return type(parameter.low)(min(max(value, parameter.low), parameter.high))

@@ -56,6 +56,10 @@ class Choice(BaseModel):
         """A value as Optuna keeps it, which knows numbers, words and null: anything else goes as text."""
         return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
+    def nearest(self, value: Any) -> Any:
+        """The value itself, for want of an order."""
+        return value
+
     def ends(self) -> Values:
         """All values."""
         return self.choice
@@ -109,6 +113,11 @@ class Range(BaseModel):
     def written(self, value: Any) -> Any:
         """A value as Optuna keeps it."""
         return value
+
+    def nearest(self, value: float) -> float:
+        """The value, or the end that it went past."""
+        inside = min(max(value, self.low), self.high)
+        return round(inside) if self.whole else inside
 
     def ends(self) -> Values:
         """The lowest and the highest value."""

@@ -287,6 +287,15 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_sweep_that_another_version_began_is_not_gone_on_with(home: Path) -> None:
+    (home / "sweeps").mkdir(parents=True, exist_ok=True)
+    (home / "sweeps" / "sweep-old.json").write_text('{"trials": 4, "rates": [0.001, 0.01]}')
+
+    _, err = demandcast("tune", "--resume", "sweep-old", home=home, code=2)
+
+    assert err == "demandcast: sweep-old was begun by another version of demandcast, which alone can go on with it\n"
+
+
 def test_a_checkpoint_with_a_flipped_byte_is_neither_promoted_nor_served(
     home: Path, trained: dict, tmp_path: Path
 ) -> None:

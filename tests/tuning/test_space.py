@@ -98,6 +98,13 @@ def test_what_is_no_space_is_refused_by_the_parameters_name(written: str, words:
         space_of(yaml.safe_load(written)).check(Settings())
 
 
+def test_what_went_past_an_end_is_brought_back() -> None:
+    space = space_of({"training.weight_decay": {"low": 0, "high": 0.1}, "training.epochs": {"low": 1, "high": 4}})
+
+    assert [space["training.weight_decay"].nearest(value) for value in (-1.0, 0.05, 0.12)] == [0, 0.05, 0.1]
+    assert [space["training.epochs"].nearest(value) for value in (0.8, 2.4, 4.8)] == [1, 2, 4]
+
+
 def test_a_grid_wants_lists() -> None:
     with pytest.raises(SettingsError, match=r"list them, as in training.learning_rate=\[0.001, 0.01\]"):
         space_of({"training.learning_rate": {"low": 0.001, "high": 0.01}}).grid()
