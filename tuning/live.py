@@ -128,7 +128,11 @@ def cells_of(
     """The settings by name, the epoch, the objectives; what is missing stays empty."""
     values = [shown(config[name]) if name in config else "" for name in names]
     epoch = f"{result['epoch']:.2g}" if "epoch" in result else ""
-    return [*values, epoch, *(f"{result[each]:.4f}" if each in result else "" for each in objectives)]
+    return [*values, epoch, *(_measured(result[each]) if each in result else "" for each in objectives)]
+
+
+def _measured(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4f}"
 
 
 def _left(result: Mapping[str, Any]) -> str:

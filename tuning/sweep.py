@@ -48,8 +48,10 @@ def run_sweep(
     Raises:
         SettingsError: the space writes the data in too many ways.
         DataError, SettingsError: as training.run.prepare.
+        KeyboardInterrupt: Ctrl-C; the sweep can be resumed.
     """
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", WRITTEN_DOWN)
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # which would end the sweep as if it were complete
     folder = storage.resolve() / name
     processors = max(ray.cluster_resources()["CPU"] / sweep.at_once / sweep.plan.workers - DRIVER_CPU * 2, 0.1)
     prepared = _rendered(sweep)

@@ -1,7 +1,8 @@
-"""A sweep whose driver dies goes on from the command line."""
+"""A sweep whose driver dies, or is told to stop, goes on from the command line."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ SMALL = ("--preset", "tiny", "--customers", 20, "--set", "training.validation_cu
 
 @pytest.mark.drill
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_sweep_whose_driver_is_killed_goes_on_with_the_same_trials(shop: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_a_sweep_whose_driver_is_stopped_goes_on_with_the_same_trials(
+    shop: Dataset, tmp_path: Path, by: signal.Signals
+) -> None:
     arguments = ("--data", shop.folder, "--cutoff", CUTOFF, *SMALL, "--stopping", "none")
     words = [*arguments, "--search", "grid", "--vary", "training.learning_rate=[0.001, 0.004]"]
     command = [sys.executable, "-m", "ray_app.cli", "tune", *map(str, words), "--prompt-format", "compact"]
@@ -29,8 +33,11 @@ def test_a_sweep_whose_driver_is_killed_goes_on_with_the_same_trials(shop: Datas
         for line in driver.stdout:
             before += line
             if ": done" in line:
-                driver.kill()
+                driver.send_signal(by)
                 break
+        rest = driver.stdout.read()
+    assert ("stopped: go on with" in rest) == (by == signal.SIGINT)
+    assert "challenger" not in rest
     name = before.splitlines()[0].removeprefix("sweep ")
     finished = before.splitlines()[-1].split()[1].rstrip(":")
     reported = _last_report(tmp_path / "sweeps" / name / "trials" / finished)
