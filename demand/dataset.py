@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from operator import and_
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -14,7 +13,8 @@ import pyarrow.parquet as pq
 
 from demand.customer import Browsing, Customer, Order, Review, merge_lines
 from demand.errors import DataError
-from demand.tables import SCHEMA_VERSION, TABLES
+from demand.locations import MANIFEST, Location, location
+from demand.tables import SCHEMA_VERSION, TABLES, read_schema, read_table
 
 Event = TypeVar("Event", Browsing, Review)
 
@@ -28,20 +28,20 @@ class Dataset:
         whole_days: all orders of a customer's day are one, at the day's start (UTC).
     """
 
-    folder: Path
+    folder: Location
     manifest: dict[str, Any]
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     whole_days: bool = False
 
     @classmethod
-    def open(cls, folder: Path | str) -> "Dataset":
+    def open(cls, folder: Location | str) -> "Dataset":
         """Checks manifest, files and columns, reading no rows.
 
         Raises:
             DataError: the folder is no dataset, is incomplete, or was written by another version.
         """
-        folder = Path(folder)
-        manifest_file = folder / "manifest.json"
+        folder = location(folder)
+        manifest_file = folder / MANIFEST
         if not manifest_file.is_file():
             raise DataError(
                 f"{folder} is not a dataset folder (no manifest.json): make one with 'demandcast data import'"
@@ -76,7 +76,7 @@ class Dataset:
         if filters:
             conditions.append(pq.filters_to_expression(filters))
         chosen = reduce(and_, conditions) if conditions else None
-        table = pq.read_table(self.folder / f"{name}.parquet", columns=columns, filters=chosen)
+        table = read_table(self.folder / f"{name}.parquet", columns=columns, filters=chosen)
         return _by_day(table) if self.whole_days and name == "orders" else table
 
     @cached_property
@@ -120,11 +120,11 @@ def earlier(moment: int) -> list[tuple[str, str, Any]]:
     return [("ts", "<", pa.scalar(moment, TABLES["orders"].field("ts").type))]
 
 
-def _check_table(file: Path, schema: pa.Schema) -> None:
+def _check_table(file: Location, schema: pa.Schema) -> None:
     if not file.is_file():
         raise DataError(f"{file} is missing: import the data again")
     try:
-        found = pq.read_schema(file)
+        found = read_schema(file)
     except (pa.ArrowException, OSError):
         raise DataError(f"{file} is not a readable Parquet file: import the data again") from None
     for column in schema:

@@ -1,11 +1,7 @@
 """Import: raw rows from a source become a dataset folder, whole or not at all."""
 
-import ctypes
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from demand.errors import DataError
+from demand.locations import MANIFEST, Location, whole
 from demand.moments import iso
 from demand.tables import SCHEMA_VERSION, SORT_KEYS, TABLES
 from demand.validation import split_rows
@@ -48,7 +45,7 @@ class Counts:
 
 
 def import_dataset(
-    source: str, chunks: Iterable[Chunk], out: Path, progress: Callable[[str, int], None] = lambda file, rows: None
+    source: str, chunks: Iterable[Chunk], out: Location, progress: Callable[[str, int], None] = lambda file, rows: None
 ) -> dict[str, Any]:
     """Writes the dataset folder `out` and returns its manifest.
 
@@ -58,18 +55,11 @@ def import_dataset(
     Raises:
         DataError: a file lacks a column, no order survives the checks, or `out` is a folder of something else.
     """
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not (out / "manifest.json").is_file():
+    if out.is_file() or (any(out.glob("*")) and not (out / MANIFEST).is_file()):
         raise DataError(f"{out} exists and is not a dataset folder: choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    workspace = Path(tempfile.mkdtemp(prefix=f".{out.name}.importing-", dir=out.parent))
-    try:
-        fresh = workspace / out.name
+    with whole(out) as fresh:
         fresh.mkdir()
-        manifest = _write(source, chunks, fresh, progress)
-        _swap_in(fresh, out)
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
-    return manifest
+        return _write(source, chunks, fresh, progress)
 
 
 def _write(source: str, chunks: Iterable[Chunk], folder: Path, progress: Callable[[str, int], None]) -> dict[str, Any]:
@@ -111,7 +101,7 @@ def _write(source: str, chunks: Iterable[Chunk], folder: Path, progress: Callabl
         "last_order": iso(span["max"].as_py()),
         "content_hash": _content_hash(folder),
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
     return manifest
 
 
@@ -144,17 +134,3 @@ def _content_hash(folder: Path) -> str:
         digest.update(name.encode())
         digest.update(hashlib.sha256((folder / f"{name}.parquet").read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _swap_in(fresh: Path, out: Path) -> None:
-    """Puts `fresh` in the place of `out` in one step; what was there ends up in the place of `fresh`."""
-    if not out.exists():
-        os.rename(fresh, out)
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    at_cwd, exchange = -100, 2  # renameat2(2): AT_FDCWD, RENAME_EXCHANGE
-    if hasattr(libc, "renameat2") and libc.renameat2(at_cwd, bytes(fresh), at_cwd, bytes(out), exchange) == 0:
-        return
-    old = fresh.with_name("old")  # no atomic exchange on this system or file system: two steps
-    os.rename(out, old)
-    os.rename(fresh, out)

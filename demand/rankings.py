@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from demand.catalogue import Catalogue
 from demand.errors import DataError, SettingsError
+from demand.locations import Location, location
 from demand.questions import HORIZON, NEXT, PARTS
+from demand.tables import read_schema, read_table
 
 COLUMNS = ("customer_id", "rank", "item_id")
 _SUFFIXES = {".next": (NEXT,), ".horizon": (HORIZON,)}
@@ -28,7 +28,7 @@ class RankingFile:
     """
 
     name: str
-    file: Path
+    file: Location
     parts: tuple[str, ...] = PARTS
 
     @classmethod
@@ -44,7 +44,7 @@ class RankingFile:
             name = name.rpartition(".")[0]
         if not (name and equals and file):
             raise SettingsError(f"--rankings {text}: write NAME=FILE, NAME.next=FILE or NAME.horizon=FILE")
-        return cls(name, Path(file), parts)
+        return cls(name, location(file), parts)
 
     def read(self, customers: Sequence[str], catalogue: Catalogue, k: int) -> np.ndarray:
         """The k first items of each customer. (R, k) catalogue indices, -1 where the catalogue lacks the item.
@@ -83,11 +83,11 @@ class RankingFile:
 
     def _table(self) -> pa.Table:
         try:
-            found = pq.read_schema(self.file)
+            found = read_schema(self.file)
             for column in COLUMNS:
                 if column not in found.names:
                     raise self._wrong(column, "is missing")
-            table = pq.read_table(self.file, columns=list(COLUMNS))
+            table = read_table(self.file, columns=list(COLUMNS))
         except (pa.ArrowException, OSError):
             raise DataError(f"{self.file} is not a readable Parquet file") from None
         for column, kind in (("customer_id", pa.string()), ("rank", pa.int64()), ("item_id", pa.string())):

@@ -1,6 +1,11 @@
 """The Parquet tables of a dataset folder: names, columns and types. The layout is a contract."""
 
+from typing import Any
+
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from demand.locations import Location, split
 
 SCHEMA_VERSION = 1
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -78,3 +83,15 @@ SORT_KEYS: dict[str, list[str]] = {
     "quarantine": ["file", "row"],
 }
 """Rows lie in this order, so that a range of customers can be read without reading the rest."""
+
+
+def read_schema(file: Location) -> pa.Schema:
+    """Of a Parquet file."""
+    path, filesystem = split(file)
+    return pq.read_schema(path, filesystem=filesystem)
+
+
+def read_table(file: Location, **options: Any) -> pa.Table:
+    """A Parquet file as pyarrow.parquet.read_table gives it; of a remote one only what is asked for is fetched."""
+    path, filesystem = split(file)
+    return pq.read_table(path, filesystem=filesystem, **options)

@@ -15,7 +15,6 @@ Reading one never runs code from it, and every file is compared with the manifes
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,12 +29,12 @@ from torch import Tensor
 from demand.catalogue import Catalogue
 from demand.errors import CheckpointError
 from demand.formats import PromptFormat
+from demand.locations import MANIFEST, Location, local, location, whole
 from demand.vocabulary import Vocabulary
 from modeling.calibration import Calibration
 from modeling.golden import Golden
 from modeling.settings import ModelSettings
 
-MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 GOLDEN = "golden.json"
 Model = TypeVar("Model", bound=BaseModel)
@@ -56,16 +55,13 @@ class Checkpoint:
     golden: tuple[Golden, ...] = ()
 
 
-def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Writes the folder under another name first, so that a half-written one is never found at its place."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}, partial / WEIGHTS)
-    save_description(checkpoint, partial)
-    write_manifest(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+def save_checkpoint(checkpoint: Checkpoint, folder: Location) -> None:
+    """Writes the folder, of which a half-written one is never taken for one."""
+    with whole(folder) as fresh:
+        fresh.mkdir()
+        save_file({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}, fresh / WEIGHTS)
+        save_description(checkpoint, fresh)
+        write_manifest(fresh)
 
 
 def save_description(checkpoint: Checkpoint, folder: Path) -> None:
@@ -79,16 +75,16 @@ def save_description(checkpoint: Checkpoint, folder: Path) -> None:
     (folder / GOLDEN).write_bytes(_GOLDEN.dump_json(checkpoint.golden, indent=2))
 
 
-def load_checkpoint(folder: Path | str) -> Checkpoint:
+def load_checkpoint(folder: Location | str) -> Checkpoint:
     """Reads a folder after checking it against its manifest.
 
     Raises:
         CheckpointError: it is no checkpoint, a file is missing or altered, or its content does not fit this version.
     """
-    folder = Path(folder)
-    verify_manifest(folder)
     try:
-        return replace(load_description(folder), weights=load_file(folder / WEIGHTS))
+        with local(location(folder)) as here:
+            verify_manifest(here)
+            return replace(load_description(here), weights=load_file(here / WEIGHTS))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder}: {error}") from None
 

@@ -13,18 +13,24 @@ from tokenizers import AddedToken
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from demand.errors import SettingsError
+from demand.locations import Location, whole
 from demand.vocabulary import CONTROL
 from modeling.checkpoint import Checkpoint
 from modeling.counterpart import LANGUAGE_HEAD
 from modeling.families import COUNTERPARTS
 
+OURS, HEAD = "demandcast", "head.safetensors"
 
-def export_hf(checkpoint: Checkpoint, out: Path) -> None:
-    """Writes config, weights and tokenizer to `out`, made if it is not there.
+
+def export_hf(checkpoint: Checkpoint, out: Location) -> None:
+    """Makes a folder of config, weights and tokenizer, in place of an earlier one.
 
     The hidden states of the exported model equal ours. Its language-model head gives, over text tokens, what the
     pretrained model's gave, and over item tokens the vocabulary part of the mixture without its biases.
     """
+    if out.is_file() or (any(out.glob("*")) and not (out / OURS / HEAD).is_file()):
+        raise SettingsError(f"{out} exists and is no earlier export: choose another --out")
     settings = checkpoint.settings
     counterpart = COUNTERPARTS[settings.family]
     config = counterpart.config(settings, len(checkpoint.vocabulary))
@@ -34,17 +40,22 @@ def export_hf(checkpoint: Checkpoint, out: Path) -> None:
     config.bos_token_id = config.eos_token_id = checkpoint.vocabulary.control["<start>"]
     model = counterpart.model(config)
     model.load_state_dict(written_weights(checkpoint))
-    out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
-    _tokenizer(checkpoint).save_pretrained(out)
+    with whole(out) as folder:
+        model.save_pretrained(folder)
+        _tokenizer(checkpoint).save_pretrained(folder)
+        _save_head(checkpoint, folder / OURS)
+
+
+def _save_head(checkpoint: Checkpoint, folder: Path) -> None:
+    """What transformers has no place for."""
     head = {
         name: tensor.contiguous()
         for name, tensor in checkpoint.weights.items()
         if name.startswith(("head.", "calendar."))
     }
-    (out / "demandcast").mkdir(exist_ok=True)
-    save_file(head, out / "demandcast" / "head.safetensors")
-    (out / "demandcast" / "calibration.json").write_text(checkpoint.calibration.model_dump_json(indent=2))
+    folder.mkdir()
+    save_file(head, folder / HEAD)
+    (folder / "calibration.json").write_text(checkpoint.calibration.model_dump_json(indent=2))
 
 
 def written_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:

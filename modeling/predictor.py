@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from demand.errors import CheckpointError
+from demand.locations import Location
 from demand.metrics import top_k
 from demand.prompts import Prompt, Renderer
 from demand.questions import Question
@@ -55,7 +55,7 @@ class Predictor:
         self.model.to(device()).eval()
 
     @classmethod
-    def load(cls, folder: Path | str) -> "Predictor":
+    def load(cls, folder: Location | str) -> "Predictor":
         """Raises CheckpointError where the folder is damaged or no checkpoint."""
         return cls(load_checkpoint(folder))
 

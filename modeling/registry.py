@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from demand.errors import ModelNotFoundError
+from demand.errors import ModelNotFoundError, SettingsError
+from demand.locations import Location
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -36,14 +37,14 @@ class ModelVersion:
 class Registry:
     """Runs and model versions, in a SQLite file of the state folder or at MLFLOW_TRACKING_URI."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Location) -> None:
+        """Raises SettingsError where the state folder, being remote, cannot hold the file."""
         os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
         for library in ("alembic", "mlflow"):
             logging.getLogger(library).setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
-        home.mkdir(parents=True, exist_ok=True)
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.resolve()}/mlflow.db"
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or _file_in(home)
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def log_run(
@@ -73,7 +74,7 @@ class Registry:
         return run_id
 
     def register(
-        self, name: str, checkpoint: Path | str, run_id: str | None, metrics: Mapping[str, float]
+        self, name: str, checkpoint: Location | str, run_id: str | None, metrics: Mapping[str, float]
     ) -> ModelVersion:
         """A new version of a model that points at a checkpoint folder; a model's first version is its champion."""
         from mlflow.exceptions import MlflowException
@@ -154,6 +155,13 @@ class Registry:
         aliases = tuple(sorted(alias for alias, version in model.aliases.items() if str(version) == str(found.version)))
         metrics = json.loads(found.tags.get("metrics", "{}"))
         return ModelVersion(found.name, int(found.version), found.source, aliases, found.run_id, metrics)
+
+
+def _file_in(home: Location) -> str:
+    if not isinstance(home, Path):
+        raise SettingsError(f"the registry cannot lie in {home}: name a server or a database by MLFLOW_TRACKING_URI")
+    home.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{home.resolve()}/mlflow.db"
 
 
 def _code_version() -> dict[str, str]:

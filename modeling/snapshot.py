@@ -13,6 +13,7 @@ from typing import Any
 import torch.distributed as dist
 
 from demand.errors import CheckpointError
+from demand.locations import Location, local
 from modeling.checkpoint import Checkpoint, load_description, save_description, verify_manifest, write_manifest
 from modeling.megatron.finetuning import FineTuning
 from modeling.megatron.model import DemandModel
@@ -53,20 +54,21 @@ def load_snapshot(tuning: FineTuning, folder: Path) -> dict[str, Any]:
     return extra
 
 
-def checkpoint_of(folder: Path) -> Checkpoint:
+def checkpoint_of(snapshot: Location) -> Checkpoint:
     """A snapshot as a checkpoint, put together in this process alone.
 
     Raises:
         CheckpointError: the snapshot is half-written or damaged.
     """
-    verify_snapshot(folder)
-    description = load_description(folder)
-    initialize()
-    lora = LoraSettings.model_validate(description.card.get("settings", {}).get("lora", {}))
-    sizes = len(description.vocabulary), len(description.catalogue)
-    model = DemandModel(description.settings, *sizes, lora=lora)
-    state = load_shards({"model": model.sharded_state_dict(metadata=dict(NAMED))}, {}, folder)
-    model.load_state_dict(state["model"], strict=False)
+    with local(snapshot) as folder:
+        verify_snapshot(folder)
+        description = load_description(folder)
+        initialize()
+        lora = LoraSettings.model_validate(description.card.get("settings", {}).get("lora", {}))
+        sizes = len(description.vocabulary), len(description.catalogue)
+        model = DemandModel(description.settings, *sizes, lora=lora)
+        state = load_shards({"model": model.sharded_state_dict(metadata=dict(NAMED))}, {}, folder)
+        model.load_state_dict(state["model"], strict=False)
     return replace(description, weights=whole_weights(model))
 
 

@@ -1,9 +1,9 @@
 """Pretrained models to start from: what is known of them before they are registered, and where they lie then."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from demand.errors import ModelNotFoundError
+from demand.locations import Location, location
 from ray_app.home import Home
 
 
@@ -29,7 +29,7 @@ def base_named(name: str) -> Base:
     return BASES.get(name.partition("@")[0], UNKNOWN_BASE)
 
 
-def registered_base(name: str, home: Home) -> Path:
+def registered_base(name: str, home: Home) -> Location:
     """The checkpoint folder of a base.
 
     Raises:
@@ -38,7 +38,7 @@ def registered_base(name: str, home: Home) -> Path:
     from modeling.registry import Registry
 
     try:
-        return Path(Registry(home.folder).resolve(name).checkpoint)
+        return location(Registry(home.folder).resolve(name).checkpoint)
     except ModelNotFoundError:
         command = f"demandcast models import {base_named(name).source} --name {name.partition('@')[0]}"
         raise ModelNotFoundError(f"base '{name}' is not registered: get it with '{command}'") from None

@@ -5,12 +5,12 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.errors import DemandError
+from demand.locations import MANIFEST, Location, write_text
 from demand.moments import DAY, moment
 from demand.questions import NEXT
 from modeling.registry import CHAMPION, Registry
@@ -51,7 +51,7 @@ class Chain:
         customers: int | None,
         workers: int,
         port: int,
-        data: Path | None,
+        data: Location | None,
     ) -> None:
         self.home = Home.here()
         self.settings = settings.with_values({"training.refit": False})  # which would take as long again
@@ -83,7 +83,7 @@ class Chain:
         return result
 
     def _import(self) -> None:
-        if (self.data / "manifest.json").is_file():
+        if (self.data / MANIFEST).is_file():
             manifest = Dataset.open(self.data).manifest
             say(f"reusing {self.data}")
         else:
@@ -179,10 +179,7 @@ class Chain:
             say("nothing has changed: reusing the last result")
             return json.loads(file.read_text())
         result = work()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(result))
-        partial.rename(file)
+        write_text(file, json.dumps(result))
         return result
 
 

@@ -5,6 +5,7 @@ import os
 import platform
 import secrets
 import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from demand.locations import Location, reason, remove, split, write_text
 from training.backend import Join
 
 PACKAGES = ("demandcast", "ray", "torch", "megatron-core", "transformers", "pyarrow")
@@ -52,13 +54,13 @@ class Finding:
 class Look:
     """What runs on a node, as a Ray actor."""
 
-    def facts(self, home: str, asked: str) -> dict[str, Any]:
+    def facts(self, home: Location, asked: str) -> dict[str, Any]:
         """Versions, disk, and whether the state folder there is the one that the asker sees and can be written."""
         return {
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-            "free": shutil.disk_usage(_existing(Path(home))).free,
-            "shared": (Path(home) / asked).is_file(),
-            "writable": _writable(Path(home), f"{asked}-{ray.get_runtime_context().get_node_id()[:8]}"),
+            "free": shutil.disk_usage(_disk_of(home)).free,
+            "shared": (home / asked).is_file(),
+            "writable": _writable(home / f"{asked}-{ray.get_runtime_context().get_node_id()[:8]}"),
         }
 
     def now(self) -> float:
@@ -66,7 +68,7 @@ class Look:
         return time.time()
 
 
-def examine(home: Path) -> Iterator[Finding]:
+def examine(home: Location) -> Iterator[Finding]:
     """Everything there is to say about the cluster that this process is connected to, in order.
 
     Args:
@@ -78,10 +80,9 @@ def examine(home: Path) -> Iterator[Finding]:
     yield _token()
     asked = f".doctor-{secrets.token_hex(4)}"
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        (home / asked).write_text("")
+        write_text(home / asked, "")
     except OSError as error:
-        yield Finding("storage", "failed", f"{home}: {error.strerror}", "let DEMANDCAST_HOME name a folder of yours")
+        yield Finding("storage", "failed", f"{home}: {reason(error)}", "let DEMANDCAST_HOME name a place of yours")
         return
     try:
         actors: dict[str, Any] = {
@@ -90,7 +91,7 @@ def examine(home: Path) -> Iterator[Finding]:
             .remote()
             for node in nodes
         }
-        facts = _answers({node: actor.facts.remote(str(home), asked) for node, actor in actors.items()})
+        facts = _answers({node: actor.facts.remote(home, asked) for node, actor in actors.items()})
         if silent := [names[node] for node in nodes if node not in facts]:
             yield Finding(
                 "answers",
@@ -107,7 +108,7 @@ def examine(home: Path) -> Iterator[Finding]:
         yield _together(home) if stored.state == "ok" else Finding("workers", "skipped", "they need the storage")
     finally:
         for file in home.glob(f"{asked}*"):
-            file.unlink(missing_ok=True)
+            file.unlink()
 
 
 def _nodes(nodes: Mapping[str, Any]) -> Finding:
@@ -165,7 +166,7 @@ def versions(by_node: Mapping[str, Mapping[str, str]]) -> Finding:
     return Finding("versions", "ok", ", ".join(f"{name} {version}" for name, version in first.items()))
 
 
-def storage(home: Path, by_node: Mapping[str, Mapping[str, Any]]) -> Finding:
+def storage(home: Location, by_node: Mapping[str, Mapping[str, Any]]) -> Finding:
     """Whether all nodes share the state folder, and may write there."""
     bad = [name for name, each in by_node.items() if not (each["shared"] and each["writable"])]
     if bad:
@@ -173,12 +174,12 @@ def storage(home: Path, by_node: Mapping[str, Mapping[str, Any]]) -> Finding:
             "storage",
             "failed",
             f"{home} is not there, not the same or not writable on {', '.join(bad)}",
-            "let DEMANDCAST_HOME name a folder that all nodes share (NFS, EFS), with the same path and user",
+            "let DEMANDCAST_HOME name a folder that all nodes share (NFS, EFS), the same path and user, or a bucket",
         )
     return Finding("storage", "ok", f"{home} is written and read on every node")
 
 
-def disk(home: Path, free: Mapping[str, int]) -> Finding:
+def disk(home: Location, free: Mapping[str, int]) -> Finding:
     """Whether there is room; `free` in bytes."""
     found = ", ".join(f"{name} {size / 2**30:.0f} GiB" for name, size in free.items())
     if full := [name for name, size in free.items() if size < LEAST_DISK]:
@@ -204,7 +205,7 @@ def clocks(asking: Mapping[str, Callable[[], Any]]) -> Finding:
     return Finding("clocks", "ok", f"within {max(skews.values(), default=0.0):.2f} s")
 
 
-def _together(home: Path) -> Finding:
+def _together(home: Location) -> Finding:
     """Workers, one on each node or GPU, add up numbers as training does."""
     total, available = ray.cluster_resources(), ray.available_resources()
     gpus = int(total.get("GPU", 0))
@@ -217,6 +218,7 @@ def _together(home: Path) -> Finding:
             f"{workers} {kind}s are wanted, {available.get(kind, 0):g} are free",
             "ask again when they are",
         )
+    path, filesystem = split(home / "doctor")
     trainer = TorchTrainer(
         _add_up,  # type: ignore[arg-type]  # returns something
         torch_config=Join(backend="nccl" if gpus else "gloo"),
@@ -226,7 +228,7 @@ def _together(home: Path) -> Finding:
             resources_per_worker={"CPU": 1, "GPU": int(bool(gpus))},
             placement_strategy="SPREAD",
         ),
-        run_config=RunConfig(name=f"doctor-{secrets.token_hex(4)}", storage_path=str(home / "doctor")),
+        run_config=RunConfig(name=f"doctor-{secrets.token_hex(4)}", storage_path=path, storage_filesystem=filesystem),
     )
     try:
         speed: float = trainer.fit().return_value  # type: ignore[attr-defined]
@@ -240,7 +242,7 @@ def _together(home: Path) -> Finding:
             f"{'NCCL' if gpus else 'GLOO'}_SOCKET_IFNAME",
         )
     finally:
-        shutil.rmtree(home / "doctor", ignore_errors=True)
+        remove(home / "doctor")
     return Finding("workers", "ok", f"{workers} add up over {what}, {speed:,.0f} MB/s each")
 
 
@@ -269,13 +271,16 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def _existing(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.parents) if each.exists())
+def _disk_of(home: Location) -> Path:
+    """Where a node keeps what it works on: the state folder, or copies of what lies in a remote one."""
+    if not isinstance(home, Path):
+        return Path(tempfile.gettempdir())
+    return next(each for each in (home, *home.parents) if each.exists())
 
 
-def _writable(folder: Path, name: str) -> bool:
+def _writable(file: Location) -> bool:
     try:
-        (folder / name).write_text("")
+        write_text(file, "")
     except OSError:
         return False
     return True

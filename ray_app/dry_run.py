@@ -1,13 +1,13 @@
 """`train --dry-run`: what a run would take, from its settings and with no worker started."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from demand.dataset import Dataset
 from demand.errors import ModelNotFoundError, SettingsError
+from demand.locations import Location, local
 from demand.vocabulary import BPE_SIZE
 from modeling.devices import Device
 from modeling.estimate import GIB, Estimate, Memory, fitting
@@ -21,7 +21,9 @@ ASSUMED_ITEMS = 2_222
 """Complete Journey's."""
 
 
-def question(settings: Settings, workers: int, device: Device, data: Path | None, home: Home) -> tuple[Run, list[str]]:
+def question(
+    settings: Settings, workers: int, device: Device, data: Location | None, home: Home
+) -> tuple[Run, list[str]]:
     """The run to estimate, and what had to be assumed of it.
 
     Raises:
@@ -59,7 +61,8 @@ def _registered(base: str, home: Home) -> tuple[ModelSettings, int] | None:
     from modeling.checkpoint import load_description
 
     try:
-        description = load_description(registered_base(base, home))
+        with local(registered_base(base, home)) as folder:
+            description = load_description(folder)
     except ModelNotFoundError:
         return None
     return description.settings, description.vocabulary.first_control

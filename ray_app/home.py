@@ -6,41 +6,43 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from demand.locations import Location, absolute, location
+
 
 @dataclass(frozen=True)
 class Home:
-    """`.demandcast/` in the working folder, or DEMANDCAST_HOME."""
+    """`.demandcast/` in the working folder, or what DEMANDCAST_HOME names: a path, or a URI as for any Location."""
 
-    folder: Path
+    folder: Location
 
     @classmethod
     def here(cls) -> "Home":
-        return cls(Path(os.environ.get("DEMANDCAST_HOME", ".demandcast")).resolve())
+        return cls(absolute(location(os.environ.get("DEMANDCAST_HOME", ".demandcast"))))
 
     @property
-    def data(self) -> Path:
+    def data(self) -> Location:
         return self.folder / "data"
 
     @property
-    def runs(self) -> Path:
+    def runs(self) -> Location:
         return self.folder / "runs"
 
     @property
-    def sweeps(self) -> Path:
+    def sweeps(self) -> Location:
         return self.folder / "sweeps"
 
     @property
-    def baselines(self) -> Path:
+    def baselines(self) -> Location:
         """Settings that baselines were tuned to."""
         return self.folder / "baselines"
 
     @property
-    def keys(self) -> Path:
-        """API keys."""
-        return self.folder / "keys.sqlite"
+    def keys(self) -> Path | None:
+        """API keys; a remote folder can hold no file of them."""
+        return self.folder / "keys.sqlite" if isinstance(self.folder, Path) else None
 
     @property
-    def models(self) -> Path:
+    def models(self) -> Location:
         return self.folder / "models"
 
 

@@ -1,6 +1,5 @@
 """The work behind the commands: each function does one stage and returns what the command prints."""
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
+from demand.locations import Location, absolute, location, write_text
 from demand.protocols import protocol as by_name
 from modeling.checkpoint import load_checkpoint
 from modeling.registry import CHALLENGER, ModelVersion, Registry
@@ -31,7 +31,7 @@ RANKING_METRICS = ("precision@10", "ndcg@10", "ndcg@20", "recall@10", "recall@20
 
 
 def make_plan(
-    data: Path,
+    data: Location,
     settings: Settings,
     cutoff: str | None,
     customers: int | None,
@@ -52,7 +52,7 @@ def make_plan(
         base = registered_base(settings.base, home)
         settings = settings.model_copy(update={"model": load_checkpoint(base).settings})
     return Plan(
-        data=data.resolve(), settings=settings, base=base, protocol=chosen, customers=customers, workers=workers
+        data=absolute(data), settings=settings, base=base, protocol=chosen, customers=customers, workers=workers
     )
 
 
@@ -78,12 +78,12 @@ def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tup
     """Trains, or goes on with, a run, registers its model and returns the version and its validation metrics."""
     save_plan(plan, home.runs / f"{run}.json")
     connect()
-    checkpoint, metrics = best(_fitted(plan, run, home, console))
+    checkpoint, metrics = best(_fitted(plan, run, home, console), home.runs)
     if not plan.settings.training.refit:
         return register(plan, run, model, checkpoint, metrics, home, console)
     again = refitted(plan, metrics)
     console.print(f"training again for {again.settings.training.epochs} epochs, validation orders too")
-    refit = last(_fitted(again, f"{run}-refit", home, console))
+    refit = last(_fitted(again, f"{run}-refit", home, console), home.runs)
     return register(plan, run, model, checkpoint, metrics, home, console, refit)
 
 
@@ -122,7 +122,7 @@ def tune(
     for trial in trials:
         registry.log_run("sweeps", trial.id, trial.config, ranked(trial.metrics), parent=parent)
     version, metrics = register(
-        plan, f"{name}-{winner.id}", model, Path(winner.checkpoint), dict(winner.metrics), home, console
+        plan, f"{name}-{winner.id}", model, location(winner.checkpoint), dict(winner.metrics), home, console
     )
     with console.status("writing the report"):
         sweep_page(name, sweep, trials).write(home.sweeps / name / REPORT)
@@ -133,11 +133,11 @@ def register(
     plan: Plan,
     run: str,
     model: str,
-    checkpoint: Path,
+    checkpoint: Location,
     metrics: dict[str, Any],
     home: Home,
     console: Console,
-    refit: Path | None = None,
+    refit: Location | None = None,
 ) -> tuple[ModelVersion, dict[str, Any]]:
     """Calibrates a trained checkpoint and adds it, or what was trained again in its place, to the registry."""
     folder = home.models / run
@@ -159,13 +159,12 @@ def ranked(metrics: Any) -> dict[str, float]:
     return {name: float(metrics[name]) for name in (*RANKING_METRICS, "loss") if name in metrics}
 
 
-def save_plan(plan: Plan | SweepPlan, file: Path) -> None:
+def save_plan(plan: Plan | SweepPlan, file: Location) -> None:
     """Keeps a plan beside its run, so that --resume finds it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(plan.model_dump_json(indent=2))
+    write_text(file, plan.model_dump_json(indent=2))
 
 
-def saved_plan(kind: type[Plan] | type[SweepPlan], file: Path) -> Any:
+def saved_plan(kind: type[Plan] | type[SweepPlan], file: Location) -> Any:
     """The inverse of save_plan.
 
     Raises:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from demand.errors import SettingsError
+from demand.locations import Location, location
 from training.settings import Settings, parse_assignment, settings_from
 from tuning.space import Space, space_of
 
@@ -29,7 +29,7 @@ def load_settings(preset: str, assignments: Sequence[str] = ()) -> Settings:
     return settings.with_values(dict(parse_assignment(each) for each in assignments))
 
 
-def load_space(standing: Mapping[str, Any], file: Path | None, varied: Sequence[str]) -> Space:
+def load_space(standing: Mapping[str, Any], file: Location | None, varied: Sequence[str]) -> Space:
     """What a sweep searches: what always stands, then what a YAML file says, then --vary; the later one counts.
 
     Raises:
@@ -55,7 +55,7 @@ def preset_names() -> list[str]:
 
 def _text(preset: str) -> str:
     if preset.endswith((".yaml", ".yml")):
-        file = Path(preset)
+        file = location(preset)
         if not file.is_file():
             raise SettingsError(f"no preset file {file}")
         return file.read_text()

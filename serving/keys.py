@@ -132,7 +132,7 @@ class KeyFile:
 class Keys:
     """Keys of a file and of the environment, as an endpoint asks for them. It holds no secret."""
 
-    def __init__(self, file: KeyFile, environment: str = "") -> None:
+    def __init__(self, file: KeyFile | None, environment: str = "") -> None:
         """Raises SettingsError where the environment's keys are not what they should be."""
         self._file = file
         self._given = [_given(each) for each in environment.split(",") if each.strip()]
@@ -143,7 +143,7 @@ class Keys:
     def wanted(self) -> bool:
         """Whether requests need a key: as soon as there ever was one, for no revocation opens a door."""
         if not self._wanted and time.monotonic() >= self._look_again:
-            self._wanted = bool(self._given or self._file.all())
+            self._wanted = bool(self._given or (self._file and self._file.all()))
             self._look_again = time.monotonic() + REMEMBERED_SECONDS
         return self._wanted
 
@@ -154,7 +154,7 @@ class Keys:
         if known and time.monotonic() < known[1]:
             return known[0]
         found = next((key for key, expected in self._given if hmac.compare_digest(digest, expected)), None)
-        found = found or self._file.find(text)
+        found = found or (self._file.find(text) if self._file else None)
         self._remembered.pop(digest, None)
         if found:
             if len(self._remembered) >= MOST_REMEMBERED:

@@ -1,9 +1,9 @@
 """The end of a run: its best snapshot becomes a calibrated checkpoint."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from demand.locations import Location
 from demand.protocols import TEST, VALIDATION
 from modeling.checkpoint import save_checkpoint
 from modeling.golden import golden_requests
@@ -14,7 +14,7 @@ from training.run import Plan, draw
 
 
 def finish(
-    plan: Plan, run: str, checkpoint: Path, metrics: dict[str, Any], out: Path, refit: Path | None = None
+    plan: Plan, run: str, checkpoint: Location, metrics: dict[str, Any], out: Location, refit: Location | None = None
 ) -> dict[str, Any]:
     """Makes a snapshot a checkpoint, calibrates it on validation and writes the model folder `out`.
 

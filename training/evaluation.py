@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from demand.comparison import MODEL, Comparison, Estimate, compare
 from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
+from demand.locations import Location
 from demand.metrics import top_k
 from demand.moments import iso
 from demand.prompts import NEXT_ORDER
@@ -61,7 +61,7 @@ def evaluate(
     protocol: Protocol,
     baselines: Sequence[Baseline] = (),
     rankings: Sequence[RankingFile] = (),
-    choices: Path | None = None,
+    choices: Location | None = None,
 ) -> Evaluation:
     """Compares a model with baselines and with rankings from files.
 

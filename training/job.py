@@ -4,12 +4,12 @@ Ray's controller of a run reads this too, so nothing here imports Megatron, whic
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from ray.actor import ActorHandle
 
+from demand.locations import Location
 from demand.protocols import Protocol
 from training.settings import Settings
 
@@ -40,8 +40,8 @@ class Job:
     items: pa.Table
     total_steps: int
     protocol: Protocol
-    base: Path | None = None
-    start: Path | None = None
+    base: Location | None = None
+    start: Location | None = None
     threads: int = 0
     early: tuple[float, ...] = ()
     board: ActorHandle[Any] | None = None

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import ray.data
 from demand.catalogue import PURCHASES
 from demand.dataset import Dataset, earlier
 from demand.errors import DataError
+from demand.locations import Location, absolute, whole
 from demand.moments import iso
 from demand.prompts import NEXT_ORDER
 from demand.questions import Question
@@ -62,7 +62,9 @@ class CustomerPredictor:
         )
 
 
-def predict_all(data: Path, model: str, as_of: int, out: Path, horizon_days: int = NEXT_ORDER, k: int = 20) -> int:
+def predict_all(
+    data: Location, model: str, as_of: int, out: Location, horizon_days: int = NEXT_ORDER, k: int = 20
+) -> int:
     """Writes the k likeliest items of every customer with an order before `as_of`; nothing from then on is read.
 
     Every GPU of the cluster works, or every processor where there is none. The file appears whole or not at all,
@@ -83,12 +85,10 @@ def predict_all(data: Path, model: str, as_of: int, out: Path, horizon_days: int
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = os.isatty(2)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    with ray.data.DataContext.current(context), pq.ParquetWriter(partial, SCHEMA) as file:
+    with ray.data.DataContext.current(context), whole(out) as fresh, pq.ParquetWriter(fresh, SCHEMA) as file:
         answers = ray.data.from_arrow(pa.table({"customer_id": ids})).map_batches(
             CustomerPredictor,
-            fn_constructor_args=(str(data.resolve()), model, as_of, horizon_days, k),
+            fn_constructor_args=(str(absolute(data)), model, as_of, horizon_days, k),
             batch_size=CUSTOMERS_PER_TASK,
             batch_format="pyarrow",
             num_gpus=1 if device == "GPU" else None,
@@ -97,5 +97,4 @@ def predict_all(data: Path, model: str, as_of: int, out: Path, horizon_days: int
         tables: Iterable[Any] = answers.iter_batches(batch_size=None, batch_format="pyarrow")
         for table in tables:
             file.write_table(table.cast(SCHEMA))
-    partial.rename(out)
     return len(ids)

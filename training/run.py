@@ -3,15 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import ray
 import ray.data
 import ray.exceptions
 import ray.train
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 from ray.actor import ActorHandle
 from ray.data.dataset import MaterializedDataset
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
@@ -19,6 +18,7 @@ from ray.train.torch import TorchTrainer
 
 from demand.dataset import Dataset
 from demand.errors import CheckpointError, DataError, DemandError, TrainingError
+from demand.locations import Location, inside, local, location, split
 from demand.prompts import Renderer, profile_text
 from demand.protocols import TEST, VALIDATION, AnyProtocol, Stage
 from demand.vocabulary import Vocabulary
@@ -41,6 +41,9 @@ RENDERING = (
 )
 """Settings beside the prompt's that examples depend on."""
 
+Place = Annotated[Location, PlainValidator(location), PlainSerializer(str, return_type=str)]
+"""Of what a plan names."""
+
 
 class Plan(BaseModel):
     """What a run is to do; saved with the run, so that it can be resumed.
@@ -54,9 +57,9 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Path
+    data: Place
     settings: Settings
-    base: Path | None = None
+    base: Place | None = None
     protocol: AnyProtocol
     until: Stage = VALIDATION
     customers: int | None = Field(default=None, ge=1)
@@ -164,7 +167,7 @@ def draw(customers: Sequence[str], count: int | None, seed: int) -> list[str]:
 def fit(
     prepared: Prepared,
     name: str,
-    storage: Path,
+    storage: Location,
     processors: float | None = None,
     board: ActorHandle[Any] | None = None,
     callbacks: Sequence[Any] = (),
@@ -183,6 +186,7 @@ def fit(
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
     plan = prepared.plan
+    path, filesystem = split(storage)
     gpu, fewest = has_gpus(plan.workers), plan.settings.training.min_workers
     if processors is None:
         processors = 1 if gpu else max(int(ray.cluster_resources().get("CPU", 1)) // plan.workers, 1)
@@ -197,7 +201,8 @@ def fit(
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=str(storage.resolve()),
+            storage_path=path,
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=plan.settings.training.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=keep, checkpoint_score_attribute=VALIDATION_METRIC),
             callbacks=list(callbacks),
@@ -234,29 +239,30 @@ def _mendable(error: ray.train.TrainingFailedError) -> str | None:
     return next((str(each) for each in causes if isinstance(each, OSError | DemandError)), None)
 
 
-def finished(run: Path) -> tuple[Path, dict[str, Any]] | None:
+def finished(run: Location) -> tuple[Location, dict[str, Any]] | None:
     """The last snapshot of a run that came to its end, and what it reported then; nothing while it is under way.
 
     Args:
         run: its folder in the storage.
     """
-    for folder in sorted(run.glob("checkpoint_*"), reverse=True):
+    for snapshot in sorted(run.glob("checkpoint_*"), key=lambda each: each.name, reverse=True):
         from modeling.snapshot import verify_snapshot  # which takes seconds; most runs are new
 
         try:
-            verify_snapshot(folder)
-            metrics: dict[str, Any] = json.loads((folder / "card.json").read_text())["metrics"]
+            with local(snapshot) as folder:
+                verify_snapshot(folder)
+                metrics: dict[str, Any] = json.loads((folder / "card.json").read_text())["metrics"]
         except (OSError, CheckpointError):
             continue
         if metrics["progress"] == 1:
-            return folder, metrics
+            return snapshot, metrics
     return None
 
 
-def best(result: ray.train.Result) -> tuple[Path, dict[str, Any]]:
-    """The folder and the metrics of the checkpoint with the best validation metric."""
+def best(result: ray.train.Result, storage: Location) -> tuple[Location, dict[str, Any]]:
+    """The folder and the metrics of the checkpoint with the best validation metric, of a run in a storage."""
     checkpoint, metrics = max(result.best_checkpoints or [], key=lambda each: each[1][VALIDATION_METRIC])
-    return Path(checkpoint.path), metrics
+    return inside(storage, checkpoint.path), metrics
 
 
 def refitted(plan: Plan, metrics: Mapping[str, Any]) -> Plan:
@@ -266,8 +272,8 @@ def refitted(plan: Plan, metrics: Mapping[str, Any]) -> Plan:
     return plan.model_copy(update={"settings": settings, "until": TEST})
 
 
-def last(result: ray.train.Result) -> Path:
-    """The folder of the last checkpoint."""
+def last(result: ray.train.Result, storage: Location) -> Location:
+    """The folder of the last checkpoint of a run in a storage."""
     if result.checkpoint is None:
         raise TrainingError("the run ended without a checkpoint")
-    return Path(result.checkpoint.path)
+    return inside(storage, result.checkpoint.path)

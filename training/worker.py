@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from demand.catalogue import Catalogue
+from demand.locations import split
 from demand.metrics import top_k
 from demand.packing import TYPES
 from demand.vocabulary import Vocabulary
@@ -51,7 +52,7 @@ class Worker:
         model = DemandModel(job.settings.model, *sizes, layout, lora, self.catalogue)
         resumed = ray.train.get_checkpoint()
         if job.start and not resumed:
-            resumed = ray.train.Checkpoint.from_directory(job.start)
+            resumed = ray.train.Checkpoint(*split(job.start))
         if job.base and not resumed:
             load_weights(model, load_checkpoint(job.base).weights, new=True)
         initialize_from_catalogue(model, self.vocabulary, self.catalogue)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from demand.locations import location
 from demand.metrics import top_k
 from demand.prompts import NEXT_ORDER
 from demand.protocols import VALIDATION
@@ -52,7 +52,7 @@ def differences(plan: Plan, pair: tuple[Trial, Trial], count: int) -> tuple[list
     training = plan.settings.training
     customers = draw(dataset.customer_ids, plan.customers, training.seed)
     customers = draw(draw(customers, training.validation_customers, training.seed + 1), ASKED, training.seed)
-    predictors = [Predictor(checkpoint_of(Path(str(trial.checkpoint)))) for trial in pair]
+    predictors = [Predictor(checkpoint_of(location(str(trial.checkpoint)))) for trial in pair]
     catalogue = predictors[0].catalogue
     questions = plan.protocol.questions(dataset, customers, catalogue, VALIDATION)
     asked = [

@@ -15,6 +15,7 @@ from ray.tune.schedulers import PopulationBasedTraining
 from ray.util.queue import Empty, Queue
 
 from demand.errors import SettingsError
+from demand.locations import Location, inside
 from training.run import Prepared, fit
 from tuning.plan import SweepPlan
 from tuning.space import Parameter, Range, Space
@@ -67,23 +68,21 @@ def population(sweep: SweepPlan, mode: str) -> PopulationBasedTraining:
     )
 
 
-def train_member(prepared: Prepared, storage: Path, processors: float) -> None:
+def train_member(prepared: Prepared, storage: Location, processors: float) -> None:
     """One trial: a Ray Train run from where Ray Tune says, each report passed on with a pointer to its snapshot.
 
     A trial that takes over another's snapshot begins a run of its own there; one that was only interrupted goes on with
     its last run.
     """
     trial = tune.get_context().get_trial_id()
-    start = _pointed(tune.get_checkpoint())
-    runs = sorted(storage.glob(f"{trial}-*"))
-    if not runs or (start and not start.is_relative_to(runs[-1])):
-        runs.append(storage / f"{trial}-{len(runs):03}")
+    start = _pointed(tune.get_checkpoint(), storage)
+    runs = sorted(run.name for run in storage.glob(f"{trial}-*"))
+    if not runs or (start and start.parent.name != runs[-1]):
+        runs.append(f"{trial}-{len(runs):03}")
     reports: Queue = Queue(actor_options={"num_cpus": 0})
     prepared = replace(prepared, job=replace(prepared.job, start=start))
     with ThreadPoolExecutor(1) as beside:
-        running = beside.submit(
-            fit, prepared, runs[-1].name, storage, processors, callbacks=[_Forward(reports)], keep=None
-        )
+        running = beside.submit(fit, prepared, runs[-1], storage, processors, callbacks=[_Forward(reports)], keep=None)
         while not running.done() or not reports.empty():
             try:
                 metrics = reports.get(timeout=1)
@@ -108,11 +107,11 @@ class _Forward(UserCallback):
             self._reports.put({**metrics[0], CHECKPOINT_PATH_KEY: checkpoint.path})
 
 
-def _pointed(checkpoint: Any) -> Path | None:
+def _pointed(checkpoint: Any, storage: Location) -> Location | None:
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as folder:
-        return Path((Path(folder) / POINTER).read_text())
+        return inside(storage, (Path(folder) / POINTER).read_text())
 
 
 def _domain(parameter: Parameter) -> Any:

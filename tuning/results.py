@@ -3,18 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from demand.errors import DataError
+from demand.locations import Location, whole, write_text
 from tuning.plan import Trial
 
 RANKING = "ranking.json"
 
 
-def save_ranking(trials: Sequence[Trial], folder: Path) -> None:
+def save_ranking(trials: Sequence[Trial], folder: Location) -> None:
     """Writes ranking.json and ranking.parquet: a row a trial, best first, settings and metrics as columns of their own;
     settings that are neither numbers nor words as JSON text."""
     rows = [
@@ -29,13 +29,12 @@ def save_ranking(trials: Sequence[Trial], folder: Path) -> None:
     ]
     names = dict.fromkeys(name for row in rows for name in row)
     table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    pq.write_table(table, folder / "ranking.parquet")
-    partial = folder / f".{RANKING}.partial"
-    partial.write_text(json.dumps([asdict(trial) for trial in trials], indent=1))
-    partial.replace(folder / RANKING)
+    with whole(folder / "ranking.parquet") as file:
+        pq.write_table(table, file)
+    write_text(folder / RANKING, json.dumps([asdict(trial) for trial in trials], indent=1))
 
 
-def saved_ranking(folder: Path) -> list[Trial]:
+def saved_ranking(folder: Location) -> list[Trial]:
     """The inverse of save_ranking.
 
     Raises:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -10,6 +9,7 @@ from ray.tune import Stopper
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from demand.locations import Location
 from training.job import CLOSE
 from tuning.plan import MINIMISED, SweepPlan, Trial
 from tuning.population import population
@@ -119,7 +119,7 @@ def rungs(steps: int) -> tuple[float, ...]:
 class EpochBudget(Stopper):
     """Ends a sweep once its trials have made so many epochs together, those before it was resumed included."""
 
-    def __init__(self, epochs: float, folder: Path) -> None:
+    def __init__(self, epochs: float, folder: Location) -> None:
         """`folder` is where Tune keeps the sweep."""
         self._budget, self._folder = epochs, folder
         self._made: dict[str, float] | None = None
@@ -139,7 +139,7 @@ class EpochBudget(Stopper):
         return {**self.__dict__, "_made": None}
 
 
-def _epochs(folder: Path) -> dict[str, float]:
+def _epochs(folder: Location) -> dict[str, float]:
     """How far each trial came by what Tune wrote down, a JSON object a line."""
     made: dict[str, float] = {}
     for file in folder.glob("*/result.json"):

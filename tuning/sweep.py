@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY, TuneReportCallback
 
 from demand.errors import SettingsError
+from demand.locations import Location, absolute, inside, split
 from training.run import Plan, Prepared, finished, fit, prepare, renders
 from tuning.plan import SweepPlan, Trial, ranked
 from tuning.population import domains, train_member
@@ -30,7 +31,7 @@ KEPT = ("loss", "step", "steps", "progress", "epoch", "tokens_per_second", "trai
 def run_sweep(
     sweep: SweepPlan,
     name: str,
-    storage: Path,
+    storage: Location,
     callbacks: Sequence[tune.Callback] = (),
     past: Sequence[Trial] = (),
 ) -> list[Trial]:
@@ -52,7 +53,7 @@ def run_sweep(
     """
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", WRITTEN_DOWN)
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # which would end the sweep as if it were complete
-    folder = storage.resolve() / name
+    folder = absolute(storage) / name
     processors = max(ray.cluster_resources()["CPU"] / sweep.at_once / sweep.plan.workers - DRIVER_CPU * 2, 0.1)
     prepared = _rendered(sweep)
     compared = rungs(min(each.job.total_steps for each in prepared.values()))
@@ -67,8 +68,11 @@ def run_sweep(
         ),
         {"CPU": DRIVER_CPU},
     )
-    if tune.Tuner.can_restore(str(folder)):
-        tuner = tune.Tuner.restore(str(folder), trainable, resume_unfinished=True, restart_errored=True)
+    path, filesystem = split(folder)
+    if tune.Tuner.can_restore(path, filesystem):
+        tuner = tune.Tuner.restore(
+            path, trainable, resume_unfinished=True, restart_errored=True, storage_filesystem=filesystem
+        )
     else:
         # A population draws its first settings by Ray Tune's own means: its scheduler takes no other.
         searching, count = (None, sweep.trials) if sweep.stopping == "pbt" else search(sweep, past)
@@ -84,7 +88,8 @@ def run_sweep(
             ),
             run_config=tune.RunConfig(
                 name=name,
-                storage_path=str(storage.resolve()),
+                storage_path=split(storage)[0],
+                storage_filesystem=filesystem,
                 stop=EpochBudget(sweep.epochs, folder) if sweep.epochs else None,
                 failure_config=tune.FailureConfig(max_failures=sweep.plan.settings.training.max_failures),
                 callbacks=list(callbacks),
@@ -92,7 +97,7 @@ def run_sweep(
             ),
         )
     results = tuner.fit()
-    trials = [_trial_of(results[place], sweep.objectives[0]) for place in range(len(results))]
+    trials = [_trial_of(results[place], sweep.objectives[0], storage) for place in range(len(results))]
     return ranked(trials, sweep.objectives)
 
 
@@ -119,7 +124,7 @@ def _trial(
     config: dict[str, Any],
     prepared: Mapping[str, Prepared],
     compared: tuple[float, ...],
-    storage: Path,
+    storage: Location,
     processors: float,
     population: bool,
 ) -> None:
@@ -132,7 +137,7 @@ def _trial(
     name = tune.get_context().get_trial_id()
     if ended := finished(storage / name):  # but Tune had not written that down when it was killed
         snapshot, metrics = ended
-        tune.report({**metrics, CHECKPOINT_PATH_KEY: str(snapshot)})
+        tune.report({**metrics, CHECKPOINT_PATH_KEY: split(snapshot)[0]})
         return
     fit(
         mine,
@@ -143,15 +148,16 @@ def _trial(
     )
 
 
-def _trial_of(result: ray.tune.Result, objective: str) -> Trial:
+def _trial_of(result: ray.tune.Result, objective: str, storage: Location) -> Trial:
     metrics = result.metrics or {}
+    snapshot = metrics.get(CHECKPOINT_PATH_KEY)
     return Trial(
         id=str(metrics.get("trial_id") or Path(result.path).name),
         state="ERROR" if result.error else "TERMINATED",
         config=dict(result.config or {}),
         metrics={key: value for key, value in metrics.items() if _is_ours(key, value)},
         curve=_curve(result, objective),
-        checkpoint=metrics.get(CHECKPOINT_PATH_KEY),
+        checkpoint=str(inside(storage, snapshot)) if snapshot else None,
     )
 
 

@@ -1,16 +1,15 @@
 """Choosing each baseline's settings on the validation period, and remembering the choice."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from demand.baselines.baseline import Baseline, Settings
 from demand.baselines.problem import Problem
+from demand.locations import Location, write_text
 from demand.metrics import ranking_metrics, top_k
 
 METRIC = "ndcg@10"
@@ -21,7 +20,7 @@ METRIC = "ndcg@10"
 class Choices:
     """Settings chosen before, in a JSON file: {baseline: settings}. A damaged file counts as empty."""
 
-    file: Path
+    file: Location
 
     def read(self, baseline: Baseline) -> Settings | None:
         """The remembered settings; None where there are none, or where the grid no longer holds them."""
@@ -31,10 +30,7 @@ class Choices:
     def write(self, chosen: Mapping[str, Settings]) -> None:
         """Adds choices to the file, which is replaced as a whole."""
         content = {**self._all(), **{name: dict(settings) for name, settings in chosen.items()}}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(content, indent=1) + "\n")
-        partial.replace(self.file)
+        write_text(self.file, json.dumps(content, indent=1) + "\n")
 
     def _all(self) -> dict[str, Any]:
         try:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from demand.errors import DataError
 from demand.importing import Chunk
+from demand.locations import reason
 from demand.tables import TABLES
 
 CHUNK_ROWS = 200_000
@@ -65,7 +66,7 @@ def _read_mapping(file: Path) -> dict[str, TableMapping]:
     try:
         mappings = TypeAdapter(dict[str, TableMapping]).validate_python(yaml.safe_load(file.read_text()))
     except OSError as error:
-        raise DataError(f"{file}: {error.strerror}") from None
+        raise DataError(f"{file}: {reason(error)}") from None
     except yaml.YAMLError as error:
         raise DataError(f"{file} is not valid YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:

@@ -1,13 +1,14 @@
 """demandcast data: import a source into a dataset folder."""
 
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ray_app.commands.options import Json
+from demand.locations import Location, local
+from ray_app.commands.options import PLACE, Json
 from ray_app.output import console, emit
 
 app = typer.Typer(no_args_is_help=True)
@@ -21,9 +22,9 @@ def data() -> None:
 @app.command("import")
 def import_(
     source: Annotated[str, typer.Argument(help="complete-journey, ta-feng, csv, parquet or ga4.")],
-    out: Annotated[Path, typer.Option(help="Dataset folder to write; replaced in one step at the end.")],
-    path: Annotated[Path | None, typer.Option(help="File or folder to read (csv, parquet, ga4).")] = None,
-    mapping: Annotated[Path | None, typer.Option(help="YAML that maps columns (csv, parquet).")] = None,
+    out: Annotated[Location, typer.Option(help="Dataset folder to write; replaced in one step at the end.", **PLACE)],
+    path: Annotated[Location | None, typer.Option(help="File or folder to read (csv, parquet, ga4).", **PLACE)] = None,
+    mapping: Annotated[Location | None, typer.Option(help="YAML that maps columns (csv, parquet).", **PLACE)] = None,
     item_level: Annotated[str | None, typer.Option(help="What an item is, e.g. product_type or category.")] = None,
     json: Json = False,
 ) -> None:
@@ -34,16 +35,21 @@ def import_(
 
 
 def import_data(
-    source: str, out: Path, path: Path | None = None, mapping: Path | None = None, item_level: str | None = None
+    source: str,
+    out: Location,
+    path: Location | None = None,
+    mapping: Location | None = None,
+    item_level: str | None = None,
 ) -> dict[str, Any]:
     """Imports with progress and returns the manifest."""
     from demand import sources
     from demand.importing import import_dataset
 
-    chunks = sources.source(source, sources.SourceOptions(path, mapping, item_level))
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with ExitStack() as copies, Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(f"importing {source}", total=None)
+        file, columns_of = (copies.enter_context(local(each)) if each else None for each in (path, mapping))
+        chunks = sources.source(source, sources.SourceOptions(file, columns_of, item_level))
         return import_dataset(
             source, chunks, out, lambda file, rows: bar.update(task, description=f"{file}: {rows:,} rows")
         )

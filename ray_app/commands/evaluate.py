@@ -1,12 +1,12 @@
 """demandcast evaluate."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ray_app.commands.options import Data, Json, Model, Protocol
+from demand.locations import Location
+from ray_app.commands.options import PLACE, Data, Json, Model, Protocol
 from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def evaluate(
             "NAME.horizon=FILE answers one question only. May be repeated."
         ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page with plots.")] = None,
+    report: Annotated[Location | None, typer.Option(help="Write an HTML page with plots.", **PLACE)] = None,
     json: Json = False,
 ) -> None:
     """Compare a model with what practitioners would otherwise use, on the same customers and days."""
@@ -51,7 +51,7 @@ def evaluate(
 
 
 def evaluation_of(
-    data: Path,
+    data: Location,
     model: str,
     cutoff: str | None,
     horizon_days: int | None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
+from demand.errors import SettingsError
 from ray_app.commands.options import Json
 from ray_app.output import console, emit, say
 
@@ -52,6 +53,9 @@ def revoke(key_id: Annotated[str, typer.Argument(help="As keys list shows it.")]
 
 def _file() -> "KeyFile":
     from ray_app.home import Home
-    from serving.keys import KeyFile
+    from serving.keys import ENVIRONMENT, KeyFile
 
-    return KeyFile(Home.here().keys)
+    home = Home.here()
+    if home.keys is None:
+        raise SettingsError(f"{home.folder} can hold no file of keys: give them to 'serve' by {ENVIRONMENT}")
+    return KeyFile(home.keys)

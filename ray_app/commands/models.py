@@ -1,13 +1,13 @@
 """demandcast models: list, show, promote, roll back, drop, import and export."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from ray_app.commands.options import Json, Name
+from demand.locations import MANIFEST, Location, local, location
+from ray_app.commands.options import PLACE, Json, Name
 from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
@@ -101,17 +101,18 @@ def import_(
     with 'demandcast train --set base=NAME'. Also NVIDIA's legacy Megatron-LM GPT-2 (345M): a zip or a folder that holds
     release/mp_rank_00/model_optim_rng.pt, with GPT-2's tokenizer.json (or vocab.json and merges.txt) inside or beside.
     """
-    from modeling.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
+    from modeling.checkpoint import load_checkpoint, save_checkpoint
     from ray_app.home import Home, fresh_name
     from ray_app.jobs import ranked
 
-    if (Path(path) / MANIFEST).is_file():
-        checkpoint = load_checkpoint(path)
+    place = location(path)
+    if (place / MANIFEST).is_file():
+        checkpoint = load_checkpoint(place)
     else:
         from modeling.pretrained import import_pretrained
 
-        with console.status(f"reading {path}"):
-            checkpoint = import_pretrained(path)
+        with console.status(f"reading {path}"), local(place) as here:
+            checkpoint = import_pretrained(str(here))
     folder = Home.here().models / fresh_name("import")
     save_checkpoint(checkpoint, folder)
     version = _registry().register(name, folder, None, ranked(checkpoint.card.get("validation", {})))
@@ -122,7 +123,7 @@ def import_(
 @app.command()
 def export(
     model: ModelArgument,
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    out: Annotated[Location, typer.Option(help="Folder to write.", **PLACE)],
     format_: Annotated[str, typer.Option("--format", help="hf: a folder that Hugging Face transformers loads.")] = "hf",
     json: Json = False,
 ) -> None:

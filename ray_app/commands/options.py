@@ -1,16 +1,21 @@
 """Options that several commands share."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from demand.locations import Location, location
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 KEY = "DEMANDCAST_API_KEY"
 """The environment variable of a key for an endpoint that wants one."""
 Url = Annotated[str, typer.Option("--url", help="Where 'demandcast serve' answers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
-Data = Annotated[Path, typer.Option("--data", help="Dataset folder, as 'demandcast data import' makes it.")]
+PLACE: dict[str, Any] = {"parser": location, "metavar": "PATH|URI"}
+"""An option that names a file or a folder: a path, or a URI such as s3://bucket/folder."""
+DATA: Any = typer.Option("--data", help="Dataset folder, as 'demandcast data import' makes it.", **PLACE)
+Data = Annotated[Location, DATA]
+DataOrNone = Annotated[Location | None, DATA]
 Model = Annotated[str, typer.Option("--model", help="NAME@ALIAS or NAME@VERSION.")]
 Name = Annotated[str, typer.Option("--name", help="What the registered model is called.")]
 Preset = Annotated[str, typer.Option("--preset", help="Settings by name (nano, smollm2-135m, …) or a YAML file.")]

@@ -2,23 +2,27 @@
 
 import json as json_module
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from demand.errors import DataError, DemandError, SettingsError
-from ray_app.commands.options import DEFAULT_URL, KEY, HorizonDays, Json, Model, Url
+from demand.locations import Location, reason
+from ray_app.commands.options import DEFAULT_URL, KEY, PLACE, HorizonDays, Json, Model, Url
 from ray_app.output import console, emit, say
 
 
 def predict(
-    customer: Annotated[Path | None, typer.Option(help="JSON file: a customer record, or a whole request.")] = None,
+    customer: Annotated[
+        Location | None, typer.Option(help="JSON file: a customer record, or a whole request.", **PLACE)
+    ] = None,
     url: Url = DEFAULT_URL,
-    data: Annotated[Path | None, typer.Option(help="Dataset folder: predict for every customer in it.")] = None,
+    data: Annotated[
+        Location | None, typer.Option(help="Dataset folder: predict for every customer in it.", **PLACE)
+    ] = None,
     as_of: Annotated[str | None, typer.Option(help="Nothing from this date on is read.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Parquet file to write (with --data).")] = None,
+    out: Annotated[Location | None, typer.Option(help="Parquet file to write (with --data).", **PLACE)] = None,
     model: Model = "demand@champion",
     horizon_days: HorizonDays = None,
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="Items for each customer.")] = 20,
@@ -43,12 +47,12 @@ def predict(
         raise SettingsError("give --customer FILE, or --data FOLDER with --as-of DATE and --out FILE")
 
 
-def read_request(file: Path, as_of: str | None, horizon_days: int | None, top_k: int) -> dict[str, Any]:
+def read_request(file: Location, as_of: str | None, horizon_days: int | None, top_k: int) -> dict[str, Any]:
     """A request from a file that holds one, or a bare customer record."""
     try:
         content = json_module.loads(file.read_text())
     except OSError as error:
-        raise DataError(f"{file}: {error.strerror}") from None
+        raise DataError(f"{file}: {reason(error)}") from None
     except ValueError as error:
         raise DataError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(content, dict):
@@ -82,7 +86,7 @@ def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
     return answer.model_dump()
 
 
-def predict_dataset(data: Path, as_of: str, out: Path, model: str, horizon_days: int | None, top_k: int) -> int:
+def predict_dataset(data: Location, as_of: str, out: Location, model: str, horizon_days: int | None, top_k: int) -> int:
     """Every customer with an order before a date, into a Parquet file; returns how many they were."""
     from demand.dataset import Dataset
     from demand.moments import moment

@@ -1,11 +1,11 @@
 """demandcast run: the whole chain on the Complete Journey."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ray_app.commands.options import Customers, Json, Preset, Set, Workers
+from demand.locations import Location
+from ray_app.commands.options import PLACE, Customers, Json, Preset, Set, Workers
 from ray_app.output import emit, say
 
 
@@ -16,7 +16,7 @@ def run(
     customers: Customers = None,
     workers: Workers = 1,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the endpoint.")] = 8000,
-    data: Annotated[Path | None, typer.Option(help="Dataset folder; imported if it is not there.")] = None,
+    data: Annotated[Location | None, typer.Option(help="Dataset folder; imported if it is not there.", **PLACE)] = None,
     set_: Set = None,
     json: Json = False,
 ) -> None:

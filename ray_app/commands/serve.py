@@ -72,7 +72,7 @@ def serve(
     from serving.scaling import Scaling
 
     home = Home.here()
-    keys = Keys(KeyFile(home.keys), os.environ.get(ENVIRONMENT, ""))
+    keys = Keys(KeyFile(home.keys) if home.keys else None, os.environ.get(ENVIRONMENT, ""))
     registry = Registry(home.folder)
     models = chosen(registry, model, challenger_share)
     for each in models.all:

@@ -1,17 +1,17 @@
 """demandcast train."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from demand.errors import SettingsError
-from ray_app.commands.options import Customers, Cutoff, Json, Name, Preset, Protocol, Set, Workers
+from demand.locations import Location
+from ray_app.commands.options import Customers, Cutoff, DataOrNone, Json, Name, Preset, Protocol, Set, Workers
 from ray_app.output import console, emit, say
 
 
 def train(
-    data: Annotated[Path | None, typer.Option(help="Dataset folder, as 'demandcast data import' makes it.")] = None,
+    data: DataOrNone = None,
     preset: Preset = "nano",
     protocol: Protocol = "cutoff",
     cutoff: Cutoff = None,
@@ -73,7 +73,7 @@ def train(
 
 
 def _estimate(
-    data: Path | None, preset: str, assignments: list[str], workers: int, device_name: str | None, json: bool
+    data: Location | None, preset: str, assignments: list[str], workers: int, device_name: str | None, json: bool
 ) -> None:
     from modeling.devices import device
     from modeling.estimate import estimate

@@ -1,21 +1,21 @@
 """demandcast tune."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from demand.errors import SettingsError
 from demand.formats import FORMATS
-from ray_app.commands.options import Customers, Cutoff, Json, Name, Preset, Set
+from demand.locations import Location
+from ray_app.commands.options import PLACE, Customers, Cutoff, DataOrNone, Json, Name, Preset, Set
 from ray_app.output import console, emit, say
 
 TRIALS = 8
 
 
 def tune(
-    data: Annotated[Path | None, typer.Option(help="Dataset folder, as 'demandcast data import' makes it.")] = None,
+    data: DataOrNone = None,
     preset: Preset = "nano",
     trials: Annotated[
         int | None,
@@ -32,7 +32,8 @@ def tune(
         list[str] | None, typer.Option(help=f"Try this format ({', '.join(FORMATS)}). May be repeated.")
     ] = None,
     space: Annotated[
-        Path | None, typer.Option(help="YAML file: more settings to search, by name, each a list or {low, high, log}.")
+        Location | None,
+        typer.Option(help="YAML file: more settings to search, by name, each a list or {low, high, log}.", **PLACE),
     ] = None,
     vary: Annotated[
         list[str] | None,

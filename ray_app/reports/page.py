@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from pathlib import Path
 
 import jinja2
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from demand.errors import SettingsError
+from demand.locations import Location, make_parent, reason, write_text
 
 
 @dataclass(frozen=True)
@@ -45,30 +45,28 @@ class Page:
         template = environment.from_string((files("ray_app.reports") / "page.html").read_text())
         return template.render(page=self, plotly=get_plotlyjs(), data=_data)
 
-    def write(self, file: Path) -> None:
+    def write(self, file: Location) -> None:
         """Writes the page; the file appears whole or not at all.
 
         Raises:
             SettingsError: the file cannot be written there.
         """
-        partial = file.with_name(f".{file.name}.partial")
         try:
-            partial.write_text(self.html(), encoding="utf-8")
-            partial.replace(file)
+            write_text(file, self.html())
         except OSError as error:
-            raise SettingsError(f"--report {file}: {error.strerror}") from None
+            raise SettingsError(f"--report {file}: {reason(error)}") from None
 
 
-def check_report(file: Path) -> None:
+def check_report(file: Location) -> None:
     """Makes the folder of a report to come, rather now than after the work.
 
     Raises:
         SettingsError: a report cannot be there.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_parent(file)
     except OSError as error:
-        raise SettingsError(f"--report {file}: {error.strerror}") from None
+        raise SettingsError(f"--report {file}: {reason(error)}") from None
     if file.is_dir():
         raise SettingsError(f"--report {file} is a folder: name a file")
 

@@ -109,6 +109,7 @@ def test_absurd_orders_from_as_of_on_change_no_prediction(home: Path, trained: d
     assert table.equals(pq.read_table(tmp_path / "absurd.parquet"))
 
 
+@pytest.mark.drill
 def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(
     home: Path, training: tuple[object, ...], trained: dict
 ) -> None:
@@ -224,6 +225,7 @@ def test_serve_says_when_it_is_ready_answers_follows_the_champion_sleeps_wakes_a
         process.kill()
 
 
+@pytest.mark.drill
 def test_serve_ends_in_order_when_a_process_manager_says_so(home: Path, trained: dict) -> None:
     process = start("serve", "--model", trained["model"], "--port", 18734, "--json", home=home)
     try:

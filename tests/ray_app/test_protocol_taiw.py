@@ -35,6 +35,7 @@ def trained(home: Path, shop: Dataset) -> dict:
     return {**last_json(out), "out": out}
 
 
+@pytest.mark.drill
 def test_the_model_that_trained_again_is_compared_on_the_last_orders_with_what_was_published(
     home: Path, shop: Dataset, trained: dict, tmp_path: Path
 ) -> None:

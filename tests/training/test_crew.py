@@ -11,6 +11,7 @@ from tests.training.runs import work
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
+@pytest.mark.drill
 def test_of_three_workers_two_work_in_a_layout_of_two(tmp_path: Path) -> None:
     trainer = TorchTrainer(
         work,  # type: ignore[arg-type]

@@ -50,6 +50,7 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     return folder / "certificate.pem", folder / "key.pem"
 
 
+@pytest.mark.drill
 def test_an_encoder_and_decoder_is_trained_and_served_by_https_at_the_one_port_that_ray_serve_has(
     shop: Dataset, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def alive(workers: list[psutil.Process]) -> bool:
         return False
 
 
+@pytest.mark.drill
 def test_workers_killed_at_any_moment_change_no_loss(
     two: Prepared, undisturbed_with_two: list[float], tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.drill
 def test_a_full_disk_is_named_and_the_last_checkpoint_stays(shop: Dataset, small_disk: Path) -> None:
     prepared = prepare(plan(shop, microbatch_tokens=256, reports_per_epoch=6, max_failures=0))
 
@@ -111,6 +113,7 @@ def test_too_many_skipped_steps_in_a_row_end_the_run_and_say_where(shop: Dataset
         fit(prepared, "stuck", tmp_path)
 
 
+@pytest.mark.drill
 def test_training_goes_on_with_one_worker_where_the_other_cannot_come_back(shop: Dataset, tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "tests.training.two_nodes", str(shop.folder), str(tmp_path)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=240, cwd=Path(__file__).parents[2])

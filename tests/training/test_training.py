@@ -28,6 +28,7 @@ def test_two_workers_see_the_loss_of_one_on_the_same_global_batches(
     assert undisturbed_with_two[:5] == pytest.approx(undisturbed[:5], abs=1e-3)
 
 
+@pytest.mark.drill
 def test_a_run_whose_driver_is_killed_frees_its_processors_also_beside_another_cluster(
     one: Prepared, tmp_path: Path
 ) -> None:
@@ -55,7 +56,11 @@ def wait_until(seen: Callable[[], bool], seconds: float = 60) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"layout.tensor": 2}, {"layout.pipeline": 2, "model.layers": 2}], ids=["tensor", "pipeline"]
+    "values",
+    [
+        pytest.param({"layout.tensor": 2}, id="tensor"),
+        pytest.param({"layout.pipeline": 2, "model.layers": 2}, id="pipeline", marks=pytest.mark.drill),
+    ],
 )
 def test_workers_share_one_model_and_it_becomes_a_calibrated_checkpoint(
     shop: Dataset, undisturbed: list[float], tmp_path: Path, values: dict[str, int]
