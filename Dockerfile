@@ -1,5 +1,5 @@
-# The one image of all that runs on Kubernetes: heads, workers, jobs and the endpoint. On a GPU node the driver comes from
-# NVIDIA's container toolkit, and all else from wheels, which PyPI has for CUDA.
+# The one image of all that runs on Kubernetes: heads, workers, jobs and the endpoint. On a GPU node the driver comes
+# from NVIDIA's container toolkit, and all else from wheels, which PyPI has for CUDA.
 FROM python:3.11-slim
 
 # Everything comes as wheels: nothing is compiled here, and no compiler stays.
