@@ -13,6 +13,7 @@ import httpx
 import ray
 from ray import serve
 from ray.exceptions import RayTaskError
+from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
@@ -102,13 +103,7 @@ def running(served: Served) -> Iterator[Endpoint]:
             made, or anybody could ask.
         CheckpointError: a model cannot be served.
     """
-    haproxy = os.environ.get(HAPROXY) == "1"
-    reached = haproxy or served.host not in LOOPBACK
-    if reached and not (served.open or (served.keys and served.keys.wanted)):
-        raise SettingsError(
-            f"{f'with {HAPROXY}' if haproxy else f'on {served.host}'} anybody could ask: "
-            "make a key (demandcast keys create NAME), or say --without-keys"
-        )
+    check_guarded(served)
     tls = _tls(served)
     check_port(served.host, served.port)
     serve.start(
@@ -128,19 +123,41 @@ def running(served: Served) -> Iterator[Endpoint]:
             serve.shutdown()
 
 
-def _deploy(served: Served, models: Models, generation: int = 1, start: bool = False) -> None:
+def check_guarded(served: Served) -> None:
+    """Raises SettingsError where others than this machine could ask without a key, and nobody said that they may."""
+    haproxy = os.environ.get(HAPROXY) == "1"
+    reached = haproxy or served.host not in LOOPBACK
+    if reached and not (served.open or (served.keys and served.keys.wanted)):
+        raise SettingsError(
+            f"{f'with {HAPROXY}' if haproxy else f'on {served.host}'} anybody could ask: "
+            "make a key (demandcast keys create NAME), or say --without-keys"
+        )
+
+
+def application(served: Served, models: Models, room: bool, generation: int = 1, start: bool = False) -> Application:
+    """Ingress and replicas, as Ray Serve takes them.
+
+    Args:
+        room: whether the cluster has a processor for one more replica while all are replaced.
+        generation: another one is other code, for which all processes are replaced.
+        start: whether there are no replicas yet.
+    """
     # Ray Serve otherwise takes every deployment for new code, and starts all replicas anew. Only its REST interface can
     # be told that nothing but the user_config has changed, and that takes all applications of a cluster as its own.
     options = {"version": str(generation), "_internal": True, "user_config": models.model_dump()}
-    room = ray.available_resources().get("CPU", 0) >= 1
     replicas = ModelReplica.options(  # type: ignore[attr-defined]
         **options,
         max_surge_percent=SURGE_PERCENT if room else 0,
         autoscaling_config=served.scaling.options(start),
     )
     ingress = Ingress.options(**options, max_surge_percent=SURGE_PERCENT)  # type: ignore[attr-defined]
-    application = ingress.bind(replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps)
-    serve.run(application, name=NAME, route_prefix="/", logging_config=LOGS)
+    bound: Application = ingress.bind(replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps)
+    return bound
+
+
+def _deploy(served: Served, models: Models, generation: int = 1, start: bool = False) -> None:
+    room = ray.available_resources().get("CPU", 0) >= 1
+    serve.run(application(served, models, room, generation, start), name=NAME, route_prefix="/", logging_config=LOGS)
 
 
 def _check_loads(models: Models) -> None:

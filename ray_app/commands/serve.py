@@ -17,7 +17,9 @@ from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
     from modeling.registry import Registry
+    from ray_app.home import Home
     from serving.application import Endpoint
+    from serving.keys import Keys
     from serving.models import Models
 
 WATCH_SECONDS = 2.0
@@ -68,11 +70,10 @@ def serve(
     from ray_app.cluster import connect
     from ray_app.home import Home
     from serving.application import Served, running
-    from serving.keys import ENVIRONMENT, KeyFile, Keys
     from serving.scaling import Scaling
 
     home = Home.here()
-    keys = Keys(KeyFile(home.keys) if home.keys else None, os.environ.get(ENVIRONMENT, ""))
+    keys = keys_of(home)
     registry = Registry(home.folder)
     models = chosen(registry, model, challenger_share)
     for each in models.all:
@@ -132,6 +133,13 @@ def _share(bought: int, shown: int) -> str:
 
     interval = binomtest(bought, shown).proportion_ci(method="wilson")
     return f"{bought / shown:.1%} ({interval.low:.1%}-{interval.high:.1%})"
+
+
+def keys_of(home: "Home") -> "Keys":
+    """Those of the state folder, where it can hold a file of them, and of the environment."""
+    from serving.keys import ENVIRONMENT, KeyFile, Keys
+
+    return Keys(KeyFile(home.keys) if home.keys else None, os.environ.get(ENVIRONMENT, ""))
 
 
 def chosen(registry: "Registry", model: str, challenger_share: float) -> "Models":
