@@ -40,6 +40,7 @@ class Registry:
     def __init__(self, home: Location) -> None:
         """Raises SettingsError where the state folder, being remote, cannot hold the file."""
         os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         for library in ("alembic", "mlflow"):
             logging.getLogger(library).setLevel(logging.WARNING)
         from mlflow import MlflowClient

@@ -1,6 +1,8 @@
 """cluster.yaml is right as far as Ray's own validation can tell."""
 
 import copy
+import os
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -73,8 +75,24 @@ def test_every_node_installs_the_project_with_the_constraints(file: str) -> None
     assert any(f"-e {PROJECT}" in command for command in installs)
 
 
-def test_token_authentication_is_on(cluster: dict[str, Any]) -> None:
-    starts = [command for part in ("head", "worker") for command in cluster[f"{part}_start_ray_commands"][1:]]
+@pytest.mark.parametrize(("part", "registry"), [("head", "http://127.0.0.1:5000"), ("worker", "http://10.0.0.1:5000")])
+def test_ray_starts_with_the_token_the_bucket_and_the_registry(
+    cluster: dict[str, Any], tmp_path: Path, part: str, registry: str
+) -> None:
+    ray = tmp_path / "venv" / "bin" / "ray"
+    ray.parent.mkdir(parents=True)
+    (tmp_path / "demandcast").mkdir()
+    ray.write_text('#!/bin/sh\necho "$1 $RAY_AUTH_MODE $DEMANDCAST_HOME $MLFLOW_TRACKING_URI"\n')
+    ray.chmod(0o700)
+    (writes,) = [each for each in cluster["setup_commands"] if each.endswith("> ~/demandcast/environment")]
+    starts = cluster[f"{part}_start_ray_commands"][-1]
 
-    assert len(starts) == 2
-    assert all("RAY_AUTH_MODE=token" in command for command in starts)
+    out = subprocess.run(
+        ["bash", "-c", f"export RAY_HEAD_IP=10.0.0.1; {writes}; {starts}"],
+        env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert out.split() == ["start", "token", "s3://demandcast-state/home", registry]

@@ -25,7 +25,7 @@ from ray.autoscaler._private.util import ConcurrentCounter
 
 ROOT = Path(__file__).parent.parent
 REGION = "us-west-2"
-PROFILE = "demandcast-head"
+PROFILES = {"head": "demandcast-head", "gpu": "demandcast-worker", "gpu-spot": "demandcast-worker"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (home / ".ray" / "auth_token").write_text("a token")
     keys = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": REGION}
     with mock.patch.dict(os.environ, {**keys, "HOME": str(home)}), mock_aws():
-        boto3.client("iam").create_instance_profile(InstanceProfileName=PROFILE)
+        for name in set(PROFILES.values()):
+            boto3.client("iam").create_instance_profile(InstanceProfileName=name)
         yield home
 
 
@@ -117,6 +118,11 @@ def tags(instance: dict[str, Any]) -> dict[str, str]:
     return {each["Key"]: each["Value"] for each in instance["Tags"]}
 
 
+def role(instance: dict[str, Any]) -> str:
+    """The instance profile's name."""
+    return str(instance["IamInstanceProfile"]["Arn"].rpartition("/")[2])
+
+
 def disk(instance: dict[str, Any]) -> dict[str, Any]:
     (mapping,) = instance["BlockDeviceMappings"]
     assert mapping["DeviceName"] == instance["RootDeviceName"]
@@ -127,7 +133,7 @@ def disk(instance: dict[str, Any]) -> dict[str, Any]:
 def test_the_head_is_the_machine_that_was_asked_for(up: Up) -> None:
     assert up.head["InstanceType"] == "m6i.2xlarge"
     assert up.head["ImageId"].startswith("resolve:ssm:/aws/service/deeplearning/ami/x86_64/")
-    assert up.head["IamInstanceProfile"]["Arn"].endswith(f"instance-profile/{PROFILE}")
+    assert role(up.head) == PROFILES["head"]
     assert tags(up.head) | {"ray-launch-config": ""} == {
         "Name": "ray-demandcast-head",
         "ray-cluster-name": "demandcast",
@@ -138,11 +144,11 @@ def test_the_head_is_the_machine_that_was_asked_for(up: Up) -> None:
     }
 
 
-def test_workers_are_the_machines_that_were_asked_for(workers: dict[str, dict[str, Any]]) -> None:
+def test_workers_are_the_machines_that_were_asked_for(up: Up, workers: dict[str, dict[str, Any]]) -> None:
     for name, worker in workers.items():
         assert worker["InstanceType"] == "g5.2xlarge"
         assert worker["ImageId"].startswith("resolve:ssm:/aws/service/deeplearning/ami/x86_64/")
-        assert "IamInstanceProfile" not in worker  # a worker may do nothing in the account
+        assert role(worker) == PROFILES[name] != role(up.head)  # which starts machines
         assert tags(worker)["ray-node-type"] == "worker"
         assert tags(worker)["ray-cluster-name"] == "demandcast"
         assert worker.get("InstanceLifecycle") == ("spot" if name == "gpu-spot" else None)
