@@ -55,7 +55,7 @@ def test_an_encoder_and_decoder_is_trained_and_served_by_https_at_the_one_port_t
     shop: Dataset, tmp_path: Path
 ) -> None:
     plan = Plan(data=shop.folder, settings=load_settings("t5-nano").with_values(TINY), protocol=Cutoff(cutoff=AS_OF))
-    checkpoint, metrics = best(fit(prepare(plan), "t5", tmp_path))
+    checkpoint, metrics = best(fit(prepare(plan), "t5", tmp_path), tmp_path)
     card = finish(plan, "t5", checkpoint, metrics, tmp_path / "model")
     customer = next(iter(shop.customers(before=AS_OF)))
     record = CustomerRecord.of(customer).model_dump(mode="json")

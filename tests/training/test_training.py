@@ -69,7 +69,7 @@ def test_workers_share_one_model_and_it_becomes_a_calibrated_checkpoint(
     spread = base.model_copy(update={"settings": base.settings.with_values(values)})
 
     result = fit(prepare(spread), "spread", tmp_path, processors=1)
-    checkpoint, metrics = best(result)
+    checkpoint, metrics = best(result, tmp_path)
     card = finish(spread, "spread", checkpoint, metrics, tmp_path / "model")
 
     assert card["data"]["content_hash"] == shop.content_hash
