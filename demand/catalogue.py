@@ -86,6 +86,13 @@ class Catalogue:
         return np.asarray(self.table["mean_amount"], dtype=np.float64)
 
     @cached_property
+    def prices(self) -> np.ndarray:
+        """(V,) of one unit, in currency units: as the shop says, else as it sold; NaN where neither is known."""
+        said = np.asarray(self.table["price"].to_numpy(zero_copy_only=False), dtype=np.float64)
+        sold = np.where(self.orders > 0, self.mean_amount / np.maximum(self.mean_quantity, 1e-12), np.nan)
+        return np.where(np.isnan(said), sold, said)
+
+    @cached_property
     def sales(self) -> Sales:
         """Day by day; nothing where the table does not tell."""
         if DAILY[0] not in self.table.column_names:

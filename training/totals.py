@@ -8,6 +8,7 @@ import numpy as np
 from demand.catalogue import Catalogue
 from demand.customer import Customer
 from demand.questions import Basket
+from demand.uses.outlook import each_purchase
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def totals(
     """
     sums = np.zeros((4, len(catalogue)))
     for row, (customer, basket) in enumerate(zip(customers, baskets, strict=True)):
-        items, quantities, amounts = _each_time(customer, catalogue)
+        items, quantities, amounts = each_purchase(customer, catalogue)
         sums[0, items] += purchases[row, items] * (quantities - catalogue.mean_quantity[items])
         sums[1, items] += purchases[row, items] * (amounts - catalogue.mean_amount[items])
         sums[2, basket.items] += basket.quantities
@@ -49,17 +50,6 @@ def totals(
     sums[0] += all_purchases * catalogue.mean_quantity
     sums[1] += all_purchases * catalogue.mean_amount
     return Totals(*sums)
-
-
-def _each_time(customer: Customer, catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Items that the customer bought, and what one purchase of each holds and costs: the customer's own record with the
-    catalogue's as one purchase more."""
-    own = Basket.of(customer.orders, catalogue)
-    places = [catalogue.index[item] for order in customer.orders for item in order.items if item in catalogue.index]
-    times = np.bincount(places, minlength=len(catalogue))[own.items] + 1 if places else np.ones(0)
-    quantities = (own.quantities + catalogue.mean_quantity[own.items]) / times
-    amounts = (own.amounts + catalogue.mean_amount[own.items]) / times
-    return own.items, quantities, amounts
 
 
 def _summary(expected: np.ndarray, bought: np.ndarray) -> dict[str, float]:

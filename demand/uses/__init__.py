@@ -1,0 +1,1 @@
+"""What predictions are for: arithmetic on what a model expects."""
