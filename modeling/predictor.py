@@ -1,7 +1,6 @@
 """Prediction: a loaded checkpoint answers questions about customers."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +8,9 @@ import torch
 
 from demand.errors import CheckpointError
 from demand.locations import Location
-from demand.metrics import top_k
 from demand.prompts import Prompt, Renderer
 from demand.questions import Question
+from demand.uses.outlook import Demand, Outlook
 from modeling.batch import Batch
 from modeling.checkpoint import Checkpoint, load_checkpoint
 from modeling.megatron.model import DemandModel
@@ -19,22 +18,6 @@ from modeling.megatron.shards import load_weights
 from modeling.parallel import device, fast_forward, initialize
 
 TOKENS_PER_PASS = 16_384
-
-
-@dataclass(frozen=True)
-class Demand:
-    """One item of an answer.
-
-    Attributes:
-        item: catalogue index.
-        probability: chance that the customer buys the item within the question.
-        expected_quantity, expected_amount: what the customer will buy of it within the question, on average.
-    """
-
-    item: int
-    probability: float
-    expected_quantity: float
-    expected_amount: float
 
 
 class Predictor:
@@ -97,35 +80,17 @@ class Predictor:
 
     def answer(self, questions: Sequence[Question], k: int) -> list[list[Demand]]:
         """The k likeliest items of each question, likeliest first."""
-        return self.demands(self.rates(questions), questions, k)
+        return self.outlook(questions).demands(k)
 
-    def demands(self, rates: np.ndarray, questions: Sequence[Question], k: int) -> list[list[Demand]]:
-        """The k likeliest items of each question, likeliest first, by how often each is expected, (R, V)."""
+    def outlook(self, questions: Sequence[Question]) -> Outlook:
+        """All that is expected within some questions."""
+        return self.outlook_of(self.forecasts(questions), questions)
+
+    def outlook_of(self, forecasts: np.ndarray, questions: Sequence[Question]) -> Outlook:
+        """As `outlook`, of `forecasts` that were made already, (R, 1 + V)."""
+        orders, rates = forecasts[:, 0], forecasts[:, 1:]
         chances = self.calibrate(rates, questions)
-        purchases = self.purchases(rates, chances, questions)
-        ranked = top_k(rates, k)
-        return [
-            [
-                self._demand(question, int(item), float(chances[row, item]), float(purchases[row, item]))
-                for item in ranked[row]
-            ]
-            for row, question in enumerate(questions)
-        ]
-
-    def _demand(self, question: Question, item: int, probability: float, purchases: float) -> Demand:
-        """Quantity and amount of one purchase, by the customer's own record and the catalogue's as one purchase more,
-        times the purchases."""
-        name = self.catalogue.item_ids[item]
-        bought = [
-            (order.quantities[place], order.amounts[place])
-            for order in question.customer.orders
-            if order.ts < question.as_of and name in order.items
-            for place in [order.items.index(name)]
-        ]
-        times = len(bought) + 1
-        quantity = (sum(each[0] for each in bought) + float(self.catalogue.mean_quantity[item])) / times
-        amount = (sum(each[1] for each in bought) + float(self.catalogue.mean_amount[item])) / times
-        return Demand(item, probability, purchases * quantity, purchases * amount)
+        return Outlook(self.catalogue, questions, orders, rates, chances, self.purchases(rates, chances, questions))
 
     def _passes(self, questions: Sequence[Question]) -> Iterator[list[Prompt]]:
         """Prompts in groups that fit one pass."""

@@ -14,15 +14,14 @@ from serving.schemas import (
     BatchResponse,
     Outcome,
     OutcomeResponse,
-    PredictRequest,
-    PredictResponse,
     StatusResponse,
 )
+from serving.uses import USES
 
 COMPONENTS = "#/components/schemas/{model}"
 KEY = "key"
 BODIES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
-    "/v1/predict": (PredictRequest, PredictResponse),
+    **{route: (each.request, each.response) for route, each in USES.items()},
     "/v1/predict/batch": (BatchRequest, BatchResponse),
     "/v1/outcomes": (Outcome, OutcomeResponse),
 }

@@ -88,12 +88,28 @@ class Ingress:
     @api.post("/v1/predict")
     async def predict(self, request: Request) -> Response:
         """The likeliest demands of one customer."""
-        return (await self._answer(await request.body())).response()
+        return (await self._answer("/v1/predict", await request.body())).response()
+
+    @api.post("/v1/recommend")
+    async def recommend(self, request: Request) -> Response:
+        """A list of items for one customer, within what the shop allows."""
+        return (await self._answer("/v1/recommend", await request.body())).response()
+
+    @api.post("/v1/audience")
+    async def audience(self, request: Request) -> Response:
+        """Who of some customers is most likely to want an item, or something of a category."""
+        return (await self._answer("/v1/audience", await request.body())).response()
+
+    @api.post("/v1/customers/risk")
+    async def risk(self, request: Request) -> Response:
+        """Whether a customer comes back, and what has changed."""
+        return (await self._answer("/v1/customers/risk", await request.body())).response()
 
     @api.post("/v1/predict/batch")
     async def predict_batch(self, batch: BatchRequest) -> Response:
         """Several customers at once; each has its own answer or its own error."""
-        answers = await asyncio.gather(*(self._answer(json.dumps(each).encode()) for each in batch.requests))
+        asked = [json.dumps(each).encode() for each in batch.requests]
+        answers = await asyncio.gather(*(self._answer("/v1/predict", body) for body in asked))
         bodies = [each.body if each.status == 200 else b'{"error": %b}' % each.body for each in answers]
         return Answer(200, b'{"responses": [%b]}' % b", ".join(bodies)).response()
 
@@ -150,18 +166,19 @@ class Ingress:
         replicas = application.deployments[self.replicas.deployment_name].replica_states
         return application.status.value, {str(state): count for state, count in replicas.items()}
 
-    async def _answer(self, body: bytes) -> Answer:
-        known = self._answers.find(body)
+    async def _answer(self, route: str, body: bytes) -> Answer:
+        asked = b"%b %b" % (route.encode(), body)
+        known = self._answers.find(asked)
         self._metrics.asked(known is not None)
         if known:
             return known
         begin = time.perf_counter()
         try:
-            answer: Answer = await self._ask(self.replicas.predict, body)
+            answer: Answer = await self._ask(self.replicas.answer, route, body)
         except Problem as problem:
             return problem.answer
         self._tallies.answered(answer, time.perf_counter() - begin)
-        self._answers.keep(body, answer)
+        self._answers.keep(asked, answer)
         return answer
 
     async def _ask(self, method: Any, *arguments: Any, seconds: float = DEADLINE_SECONDS) -> Any:

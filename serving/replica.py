@@ -14,14 +14,13 @@ from opentelemetry import trace
 from pydantic import ValidationError
 from ray import serve
 
-from demand.errors import DemandError, RecordError
-from demand.moments import iso
+from demand.errors import DemandError, RecordError, SettingsError
 from demand.prompts import Prompt
 from demand.questions import Question
 from serving.metrics import Metrics
 from serving.models import LoadedModel, LoadedModels, Models
 from serving.problems import Answer, Problem, invalid
-from serving.schemas import DemandRecord, PredictRequest, PredictResponse
+from serving.uses import USES
 
 if TYPE_CHECKING:
     from modeling.predictor import Predictor
@@ -97,23 +96,19 @@ class ModelReplica:
         """Whether models could be served here; raises CheckpointError where one could not."""
         await asyncio.to_thread(LoadedModels.load, models, self._models)
 
-    async def predict(self, body: bytes) -> Answer:
-        """A PredictRequest in, a PredictResponse or a problem document out."""
+    async def answer(self, route: str, body: bytes) -> Answer:
+        """A request of one of USES in, its answer or a problem document out."""
         begin = time.perf_counter()
-        try:
-            request = PredictRequest.model_validate_json(body)
-            question = request.question()
-        except ValidationError as error:
-            return invalid(error.errors(include_url=False, include_input=False)).answer
-        except RecordError as error:
-            return Problem(422, str(error), [{"field": error.field, "reason": error.reason}]).answer
+        use = USES[route]
         models = self._models
-        model = models.of(request.customer.customer_id)
+        model: LoadedModel | None = None
         status = 500
         try:
-            prompt = model.predictor.renderer.prompt(question.customer, question.as_of, question.horizon_days)
-            rates: np.ndarray = await self._rates((model.predictor, prompt))
-            response = _response(model, request, question, rates)
+            request = use.request.model_validate_json(body)
+            questions = request.questions()
+            model = models.of(request.who)
+            forecasts = np.stack([await each for each in await self._asked(model.predictor, questions)])
+            response = use.answer(model.info, request, model.predictor.outlook_of(forecasts, questions))
             status = 200
             holds = NOW_SECONDS if request.as_of is None else math.inf
             return Answer(
@@ -123,26 +118,44 @@ class ModelReplica:
                 models=models.models.digest,
                 holds_seconds=holds,
             )
+        except ValidationError as error:
+            return invalid(error.errors(include_url=False, include_input=False)).answer
+        except RecordError as error:
+            return Problem(422, str(error), [{"field": error.field, "reason": error.reason}]).answer
+        except SettingsError as error:
+            return Problem(422, str(error)).answer
         except Exception as error:
             # Its text may hold something of the request.
             where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s failed: %s\n%s", model.name, type(error).__name__, where)
-            return Problem(500, "the request could not be answered").answer._replace(model=model.name)
+            name = model.name if model else None
+            log.error("%s failed: %s\n%s", name, type(error).__name__, where)
+            return Problem(500, "the request could not be answered").answer._replace(model=name)
         finally:
-            self._metrics.answered(model.name, status, time.perf_counter() - begin)
+            if model:
+                self._metrics.answered(model.name, status, time.perf_counter() - begin)
+
+    async def _asked(self, predictor: "Predictor", questions: Sequence[Question]) -> list["asyncio.Task[np.ndarray]"]:
+        """Forecasts to come, for whose batches other requests need not wait while many prompts are made."""
+        asked = []
+        for each in questions:
+            prompt = predictor.renderer.prompt(each.customer, each.as_of, each.horizon_days)
+            asked.append(asyncio.create_task(self._forecasts((predictor, prompt))))
+            if len(questions) > 1:
+                await asyncio.sleep(0)
+        return asked
 
     @serve.batch(max_batch_size=TOKENS, batch_wait_timeout_s=BATCH_WAIT_SECONDS, batch_size_fn=_tokens)
-    async def _rates(self, asked: list[tuple["Predictor", Prompt]]) -> list[np.ndarray]:
-        """How often each item is expected, (V,) for each prompt; one pass of each model for all of its prompts."""
+    async def _forecasts(self, asked: list[tuple["Predictor", Prompt]]) -> list[np.ndarray]:
+        """The forecast of each prompt, (1 + V,); one pass of each model for all of its prompts."""
         self._metrics.batched(len(asked), sum(len(prompt) for _, prompt in asked))
-        rates: list[np.ndarray] = [np.empty(0)] * len(asked)
+        forecasts: list[np.ndarray] = [np.empty(0)] * len(asked)
         for predictor in {id(each): each for each, _ in asked}.values():
             mine = [place for place, (each, _) in enumerate(asked) if each is predictor]
             with tracer.start_as_current_span("forward_pass", attributes={"requests": len(mine)}):
-                found = predictor.forecasts_of([asked[place][1] for place in mine])[:, 1:]
+                found = predictor.forecasts_of([asked[place][1] for place in mine])
             for place, row in zip(mine, found, strict=True):
-                rates[place] = row
-        return rates
+                forecasts[place] = row
+        return forecasts
 
     def model(self) -> dict[str, Any]:
         """Name, version and card of the champion."""
@@ -160,24 +173,3 @@ class ModelReplica:
     def items(self) -> list[dict[str, Any]]:
         """The champion's catalogue."""
         return self._models.champion.predictor.catalogue.rows()
-
-
-def _response(model: LoadedModel, request: PredictRequest, question: Question, rates: np.ndarray) -> PredictResponse:
-    catalogue = model.predictor.catalogue
-    (demands,) = model.predictor.demands(rates[None], [question], request.top_k)
-    return PredictResponse(
-        model=model.info,
-        as_of=iso(question.as_of),
-        horizon_days=request.horizon_days,
-        demands=[
-            DemandRecord(
-                item_id=catalogue.item_ids[demand.item],
-                name=catalogue.names[demand.item],
-                probability=demand.probability,
-                expected_quantity=demand.expected_quantity,
-                expected_amount=demand.expected_amount,
-            )
-            for demand in demands
-        ],
-        unknown_items=sorted(item for item in request.customer.items if item not in catalogue.index),
-    )

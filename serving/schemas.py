@@ -15,6 +15,9 @@ from demand.vocabulary import LONGEST_HORIZON
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
 Text = Annotated[str, Field(max_length=10_000)]
 Name = Annotated[str, Field(max_length=256)]
+MOST_CUSTOMERS = 256
+"""Of one request."""
+HORIZON_DAYS = 28
 
 
 class Record(BaseModel):
@@ -110,30 +113,70 @@ class CustomerRecord(Record):
         return named | {review.item_id for review in self.reviews}
 
 
-class PredictRequest(Record):
-    """What will this customer want? `horizon_days` null asks for the next order; `as_of` null means now."""
+def question(
+    customer: CustomerRecord, as_of: datetime | None, horizon_days: int | None, path: str = "customer"
+) -> Question:
+    """A record as the model sees it, at a moment, or now.
+
+    Args:
+        path: of the record in the request.
+
+    Raises:
+        RecordError: an event is not before `as_of`, or that is in no year from 1 to 9999 of UTC.
+    """
+    then = moment(as_of or datetime.now(UTC))
+    try:
+        iso(then)
+    except OverflowError:
+        raise RecordError("as_of", "is beyond the calendar") from None
+    for part in ("purchase_history", "browsing_history", "reviews"):
+        for place, event in enumerate(getattr(customer, part)):
+            if moment(event.ts) >= then:
+                raise RecordError(f"{path}.{part}.{place}.ts", "is not before as_of")
+    return Question(customer.customer(), then, horizon_days or NEXT_ORDER)
+
+
+class CustomerRequest(Record):
+    """About one customer; `as_of` null means now."""
 
     customer: CustomerRecord
     as_of: datetime | None = None
     horizon_days: int | None = Field(default=None, ge=1, le=LONGEST_HORIZON)
+
+    def questions(self) -> list[Question]:
+        """As the model sees it; raises as `question`."""
+        return [question(self.customer, self.as_of, self.horizon_days)]
+
+    @property
+    def who(self) -> str:
+        """By whose share a model is chosen."""
+        return self.customer.customer_id
+
+
+class PredictRequest(CustomerRequest):
+    """What will this customer want? `horizon_days` null asks for the next order; `as_of` null means now."""
+
     top_k: int = Field(default=20, ge=1, le=1_000)
 
-    def question(self) -> Question:
-        """The request as the model sees it.
 
-        Raises:
-            RecordError: an event is not before `as_of`, or that is in no year from 1 to 9999 of UTC.
-        """
-        as_of = moment(self.as_of or datetime.now(UTC))
-        try:
-            iso(as_of)
-        except OverflowError:
-            raise RecordError("as_of", "is beyond the calendar") from None
-        for part in ("purchase_history", "browsing_history", "reviews"):
-            for place, event in enumerate(getattr(self.customer, part)):
-                if moment(event.ts) >= as_of:
-                    raise RecordError(f"customer.{part}.{place}.ts", "is not before as_of")
-        return Question(self.customer.customer(), as_of, self.horizon_days or NEXT_ORDER)
+class GroupRequest(Record):
+    """About many customers at once; `as_of` null means now."""
+
+    customers: list[CustomerRecord] = Field(min_length=1, max_length=MOST_CUSTOMERS)
+    as_of: datetime | None = None
+    horizon_days: int = Field(default=HORIZON_DAYS, ge=1, le=LONGEST_HORIZON)
+
+    def questions(self) -> list[Question]:
+        """As the model sees them; raises as `question`."""
+        return [
+            question(each, self.as_of, self.horizon_days, f"customers.{place}")
+            for place, each in enumerate(self.customers)
+        ]
+
+    @property
+    def who(self) -> str:
+        """Nobody in particular: the champion answers."""
+        return ""
 
 
 class BatchRequest(Record):

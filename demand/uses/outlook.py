@@ -1,6 +1,6 @@
 """What a model expects of customers, as all uses take it.
 
-Shapes: R customers, V catalogue items.
+Shapes: R questions, V catalogue items.
 """
 
 from collections.abc import Sequence
@@ -10,48 +10,64 @@ import numpy as np
 
 from demand.catalogue import Catalogue
 from demand.customer import Customer
-from demand.moments import DAY
-from demand.questions import Basket
+from demand.metrics import top_k
+from demand.questions import Basket, Question
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One item of an answer.
+
+    Attributes:
+        item: catalogue index.
+        probability: chance that the customer buys the item within the question.
+        expected_quantity, expected_amount: what the customer will buy of it within the question, on average.
+    """
+
+    item: int
+    probability: float
+    expected_quantity: float
+    expected_amount: float
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """Customers, and what they will do within a horizon.
+    """Questions, and what a model expects.
 
     Attributes:
-        customers: histories that end before `as_of`.
         orders: (R,) the chance of any order.
-        chances: (R, V) that each item is bought.
-        purchases: (R, V) how many orders with each item are expected.
+        rates: (R, V) what items are ranked by: how often the model expects each.
+        chances: (R, V) that each item is bought, calibrated.
+        purchases: (R, V) how many orders with each item are expected; of the next order the chance.
     """
 
     catalogue: Catalogue
-    customers: Sequence[Customer]
-    as_of: int
-    horizon_days: int
+    questions: Sequence[Question]
     orders: np.ndarray
+    rates: np.ndarray
     chances: np.ndarray
     purchases: np.ndarray
 
-    @property
-    def until(self) -> int:
-        """The end of the horizon."""
-        return self.as_of + self.horizon_days * DAY
+    def demands(self, k: int) -> list[list[Demand]]:
+        """The k likeliest items of each question, likeliest first."""
+        quantities, amounts = self.worth()
+        return [
+            [
+                Demand(int(item), *(float(each[row, item]) for each in (self.chances, quantities, amounts)))
+                for item in items
+            ]
+            for row, items in enumerate(top_k(self.rates, k))
+        ]
 
-    def quantities(self) -> np.ndarray:
-        """(R, V) units expected."""
-        return self._worth(0, self.catalogue.mean_quantity)
-
-    def amounts(self) -> np.ndarray:
-        """(R, V) spend expected, in currency units."""
-        return self._worth(1, self.catalogue.mean_amount)
-
-    def _worth(self, which: int, mean: np.ndarray) -> np.ndarray:
-        worth: np.ndarray = self.purchases * mean
-        for row, customer in enumerate(self.customers):
-            items, *each_time = each_purchase(customer, self.catalogue)
-            worth[row, items] = self.purchases[row, items] * each_time[which]
-        return worth
+    def worth(self) -> tuple[np.ndarray, np.ndarray]:
+        """Units, and spend in currency units, that are expected of each item, (R, V) each."""
+        quantities = self.purchases * self.catalogue.mean_quantity
+        amounts = self.purchases * self.catalogue.mean_amount
+        for row, question in enumerate(self.questions):
+            items, quantity, amount = each_purchase(question.customer, self.catalogue)
+            quantities[row, items] = self.purchases[row, items] * quantity
+            amounts[row, items] = self.purchases[row, items] * amount
+        return quantities, amounts
 
 
 def each_purchase(customer: Customer, catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ def until_answered_by(client: httpx.Client, version: int) -> None:
 
 
 def likeliest(folder: Path) -> float:
-    (demands,) = Predictor.load(folder).answer([PredictRequest(**request(order())).question()], 1)
+    (demands,) = Predictor.load(folder).answer(PredictRequest(**request(order())).questions(), 1)
     return demands[0].probability
 
 
