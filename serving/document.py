@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from serving.door import ADMIN, OPEN
 from serving.gate import LARGEST_BODY
 from serving.problems import MEDIA, ProblemDocument
+from serving.routes import ROUTES
 from serving.schemas import (
     BatchRequest,
     BatchResponse,
@@ -16,12 +17,11 @@ from serving.schemas import (
     OutcomeResponse,
     StatusResponse,
 )
-from serving.uses import USES
 
 COMPONENTS = "#/components/schemas/{model}"
 KEY = "key"
 BODIES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
-    **{route: (each.request, each.response) for route, each in USES.items()},
+    **{route: (each.request, each.response) for route, each in ROUTES.items()},
     "/v1/predict/batch": (BatchRequest, BatchResponse),
     "/v1/outcomes": (Outcome, OutcomeResponse),
 }

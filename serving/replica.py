@@ -20,7 +20,7 @@ from demand.questions import Question
 from serving.metrics import Metrics
 from serving.models import LoadedModel, LoadedModels, Models
 from serving.problems import Answer, Problem, invalid
-from serving.uses import USES
+from serving.routes import ROUTES
 
 if TYPE_CHECKING:
     from modeling.predictor import Predictor
@@ -97,18 +97,18 @@ class ModelReplica:
         await asyncio.to_thread(LoadedModels.load, models, self._models)
 
     async def answer(self, route: str, body: bytes) -> Answer:
-        """A request of one of USES in, its answer or a problem document out."""
+        """A request of one of ROUTES in, its answer or a problem document out."""
         begin = time.perf_counter()
-        use = USES[route]
+        asked_for = ROUTES[route]
         models = self._models
         model: LoadedModel | None = None
         status = 500
         try:
-            request = use.request.model_validate_json(body)
+            request = asked_for.request.model_validate_json(body)
             questions = request.questions()
             model = models.of(request.who)
             forecasts = np.stack([await each for each in await self._asked(model.predictor, questions)])
-            response = use.answer(model.info, request, model.predictor.outlook_of(forecasts, questions))
+            response = asked_for.answer(model.info, request, model.predictor.outlook_of(forecasts, questions))
             status = 200
             holds = NOW_SECONDS if request.as_of is None else math.inf
             return Answer(

@@ -7,15 +7,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from demand.uses.outlook import Outlook
+from serving.routes.audience import AudienceRequest, AudienceResponse, gathered
+from serving.routes.predict import predicted
+from serving.routes.recommend import RecommendRequest, RecommendResponse, recommended
+from serving.routes.risk import RiskRequest, RiskResponse, at_risk
 from serving.schemas import ModelInfo, PredictRequest, PredictResponse
-from serving.uses.audience import AudienceRequest, AudienceResponse, gathered
-from serving.uses.predict import predicted
-from serving.uses.recommend import RecommendRequest, RecommendResponse, recommended
-from serving.uses.risk import RiskRequest, RiskResponse, at_risk
 
 
 @dataclass(frozen=True)
-class Use:
+class Route:
     """One route that a model answers.
 
     Attributes:
@@ -28,10 +28,10 @@ class Use:
     answer: Callable[[ModelInfo, Any, Outlook], BaseModel]
 
 
-USES: Mapping[str, Use] = {
-    "/v1/predict": Use(PredictRequest, PredictResponse, predicted),
-    "/v1/recommend": Use(RecommendRequest, RecommendResponse, recommended),
-    "/v1/audience": Use(AudienceRequest, AudienceResponse, gathered),
-    "/v1/customers/risk": Use(RiskRequest, RiskResponse, at_risk),
+ROUTES: Mapping[str, Route] = {
+    "/v1/predict": Route(PredictRequest, PredictResponse, predicted),
+    "/v1/recommend": Route(RecommendRequest, RecommendResponse, recommended),
+    "/v1/audience": Route(AudienceRequest, AudienceResponse, gathered),
+    "/v1/customers/risk": Route(RiskRequest, RiskResponse, at_risk),
 }
 """By route."""
