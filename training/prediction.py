@@ -1,8 +1,9 @@
-"""Batch prediction: every customer of a dataset, with Ray Data, into one Parquet file."""
+"""Batch prediction: a model is asked about every customer of a dataset, with Ray Data."""
 
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +17,11 @@ from demand.locations import Location, absolute, whole
 from demand.moments import iso
 from demand.prompts import NEXT_ORDER
 from demand.questions import Question
+from demand.uses.outlook import Outlook
 from modeling.predictor import Predictor
 
 CUSTOMERS_PER_TASK = 64
-SCHEMA = pa.schema(
+DEMANDS = pa.schema(
     [
         ("customer_id", pa.string()),
         ("rank", pa.int32()),
@@ -29,72 +31,118 @@ SCHEMA = pa.schema(
         ("expected_amount", pa.float64()),
     ]
 )
+Rows = Callable[[Outlook], pa.Table]
+"""What is written of some customers' outlook."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What all customers of a dataset are asked, by which model.
+
+    Attributes:
+        model: its checkpoint's folder.
+        as_of: nothing from this moment on is read.
+    """
+
+    data: Location
+    model: Location
+    as_of: int
+    horizon_days: int = NEXT_ORDER
+
+    @cached_property
+    def ids(self) -> pa.Array:
+        """Of all customers with an order before the moment, sorted.
+
+        Raises:
+            DataError: there is none.
+        """
+        orders = Dataset.open(self.data).table("orders", ["customer_id"], earlier(self.as_of))
+        ids = orders["customer_id"].unique().sort()
+        if not len(ids):
+            raise DataError(f"{self.data}: no customer has an order before {iso(self.as_of)}")
+        return ids
 
 
 class CustomerPredictor:
     """A Ray Data actor: loads the model once, then answers for ranges of customers."""
 
-    def __init__(self, data: str, model: str, as_of: int, horizon_days: int, k: int) -> None:
+    def __init__(self, data: str, model: str, as_of: int, horizon_days: int, rows: Rows) -> None:
         self.dataset = Dataset.open(data)
         self.predictor = Predictor.load(model)
         self.predictor.read_sales(self.dataset.table("orders", PURCHASES, earlier(as_of)))
-        self.as_of, self.horizon_days, self.k = as_of, horizon_days, k
+        self.as_of, self.horizon_days, self.rows = as_of, horizon_days, rows
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Customer ids in, their k likeliest items out."""
+        """Customer ids in, what `rows` makes of their outlook out."""
         ids = rows["customer_id"].to_pylist()
         customers = [each for each in self.dataset.customers(ids, before=self.as_of) if each.orders]
-        answers = self.predictor.answer([Question(each, self.as_of, self.horizon_days) for each in customers], self.k)
-        return pa.Table.from_pylist(
-            [
-                {
-                    "customer_id": customer.customer_id,
-                    "rank": rank,
-                    "item_id": self.predictor.catalogue.item_ids[demand.item],
-                    "probability": demand.probability,
-                    "expected_quantity": demand.expected_quantity,
-                    "expected_amount": demand.expected_amount,
-                }
-                for customer, demands in zip(customers, answers, strict=True)
-                for rank, demand in enumerate(demands, start=1)
-            ],
-            schema=SCHEMA,
-        )
+        questions = [Question(each, self.as_of, self.horizon_days) for each in customers]
+        return self.rows(self.predictor.outlook(questions))
 
 
-def predict_all(
-    data: Location, model: str, as_of: int, out: Location, horizon_days: int = NEXT_ORDER, k: int = 20
-) -> int:
-    """Writes the k likeliest items of every customer with an order before `as_of`; nothing from then on is read.
+def ask_all(asked: Asked, rows: Rows) -> Iterator[pa.Table]:
+    """What `rows` makes of every customer with an order before the moment, in the order of their ids, part by part.
 
-    Every GPU of the cluster works, or every processor where there is none. The file appears whole or not at all,
-    sorted by customer and rank, and is never held in memory.
-
-    Returns:
-        How many customers were answered.
+    Every GPU of the cluster works, or every processor where there is none; nothing is held in memory.
 
     Raises:
-        DataError: nobody ordered before `as_of`.
+        DataError: nobody ordered before the moment.
     """
-    dataset = Dataset.open(data)
-    ids = dataset.table("orders", ["customer_id"], earlier(as_of))["customer_id"].unique().sort()
-    if not len(ids):
-        raise DataError(f"{data}: no customer has an order before {iso(as_of)}")
     cluster = ray.cluster_resources()
     device = "GPU" if cluster.get("GPU", 0) >= 1 else "CPU"
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = os.isatty(2)
-    with ray.data.DataContext.current(context), whole(out) as fresh, pq.ParquetWriter(fresh, SCHEMA) as file:
-        answers = ray.data.from_arrow(pa.table({"customer_id": ids})).map_batches(
+    with ray.data.DataContext.current(context):
+        answers = ray.data.from_arrow(pa.table({"customer_id": asked.ids})).map_batches(
             CustomerPredictor,
-            fn_constructor_args=(str(absolute(data)), model, as_of, horizon_days, k),
+            fn_constructor_args=(
+                str(absolute(asked.data)), str(absolute(asked.model)), asked.as_of, asked.horizon_days, rows,
+            ),
             batch_size=CUSTOMERS_PER_TASK,
             batch_format="pyarrow",
             num_gpus=1 if device == "GPU" else None,
             concurrency=(1, max(int(cluster[device]), 1)),
-        )
-        tables: Iterable[Any] = answers.iter_batches(batch_size=None, batch_format="pyarrow")
+        )  # fmt: skip
+        yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def write_rows(tables: Iterable[pa.Table], schema: pa.Schema, out: Location) -> int:
+    """Writes tables into one Parquet file, which appears whole or not at all; returns how many rows they have."""
+    count = 0
+    with whole(out) as fresh, pq.ParquetWriter(fresh, schema) as file:
         for table in tables:
-            file.write_table(table.cast(SCHEMA))
-    return len(ids)
+            file.write_table(table.cast(schema))
+            count += table.num_rows
+    return count
+
+
+@dataclass(frozen=True)
+class Demands:
+    """The k likeliest items of each customer: rows as DEMANDS."""
+
+    k: int
+
+    def __call__(self, outlook: Outlook) -> pa.Table:
+        """Sorted by customer and rank."""
+        return pa.Table.from_pylist(
+            [
+                {
+                    "customer_id": question.customer.customer_id,
+                    "rank": rank,
+                    "item_id": outlook.catalogue.item_ids[demand.item],
+                    "probability": demand.probability,
+                    "expected_quantity": demand.expected_quantity,
+                    "expected_amount": demand.expected_amount,
+                }
+                for question, demands in zip(outlook.questions, outlook.demands(self.k), strict=True)
+                for rank, demand in enumerate(demands, start=1)
+            ],
+            schema=DEMANDS,
+        )
+
+
+def predict_all(asked: Asked, out: Location, k: int = 20) -> int:
+    """Writes the k likeliest items of every customer and returns how many customers they were; raises as `ask_all`."""
+    write_rows(ask_all(asked, Demands(k)), DEMANDS, out)
+    return len(asked.ids)

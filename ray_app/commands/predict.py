@@ -2,15 +2,19 @@
 
 import json as json_module
 import os
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from demand.errors import DataError, DemandError, SettingsError
-from demand.locations import Location, reason
+from demand.locations import Location, location, reason
 from ray_app.commands.options import DEFAULT_URL, KEY, PLACE, HorizonDays, Json, Model, Url
 from ray_app.output import console, emit, say
+
+if TYPE_CHECKING:
+    from modeling.registry import ModelVersion
+    from training.prediction import Asked
 
 
 def predict(
@@ -88,20 +92,33 @@ def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def predict_dataset(data: Location, as_of: str, out: Location, model: str, horizon_days: int | None, top_k: int) -> int:
     """Every customer with an order before a date, into a Parquet file; returns how many they were."""
+    from training.prediction import predict_all
+
+    version, asked = asked_of(data, as_of, model, horizon_days)
+    with console.status(f"predicting with {version}"):
+        return predict_all(asked, out, top_k)
+
+
+def asked_of(data: Location, as_of: str, model: str, horizon_days: int | None) -> "tuple[ModelVersion, Asked]":
+    """What a registered model is to be asked about every customer; Ray is ready for it then.
+
+    Raises:
+        DataError: the folder is no dataset, or nobody has an order before the date.
+        ModelNotFoundError: there is no such model.
+    """
     from demand.dataset import Dataset
     from demand.moments import moment
     from demand.prompts import NEXT_ORDER
     from modeling.registry import Registry
     from ray_app.cluster import connect
     from ray_app.home import Home
-    from training.prediction import predict_all
+    from training.prediction import Asked
 
     Dataset.open(data)
     when = moment(as_of)
     version = Registry(Home.here().folder).resolve(model)
     connect()
-    with console.status(f"predicting with {version}"):
-        return predict_all(data, version.checkpoint, when, out, horizon_days or NEXT_ORDER, top_k)
+    return version, Asked(data, location(version.checkpoint), when, horizon_days or NEXT_ORDER)
 
 
 def demand_table(demands: list[dict[str, Any]]) -> Table:

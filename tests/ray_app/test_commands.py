@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -107,6 +108,32 @@ def test_absurd_orders_from_as_of_on_change_no_prediction(home: Path, trained: d
     assert table.column_names == columns
     assert table.num_rows == 40 * 5
     assert table.equals(pq.read_table(tmp_path / "absurd.parquet"))
+
+
+def test_each_use_is_applied_to_all_customers(home: Path, shop: Dataset, trained: dict, tmp_path: Path) -> None:
+    stock = tmp_path / "stock.txt"
+    stock.write_text("\n".join(f"item {letter}{number}" for letter in "abc" for number in range(5)))
+    words = ("--data", shop.folder, "--as-of", CUTOFF, "--json")
+
+    def applied(use: str, *more: object) -> tuple[dict, pd.DataFrame]:
+        out, _ = demandcast("apply", use, *words, "--out", tmp_path / f"{use}.parquet", *more, home=home)
+        return last_json(out), pd.read_parquet(tmp_path / f"{use}.parquet")
+
+    said, lists = applied("recommend", "--size", 4, "--in-stock", stock, "--explore", 0.5)
+    assert said["customers"] == 40
+    assert lists.groupby("customer_id").size().eq(4).all()
+    assert set(lists["item_id"]) <= set(stock.read_text().split("\n"))
+    assert (lists.groupby("customer_id")["new"].sum() >= 2).all()
+
+    said, members = applied("audience", "--item", "item a0", "--size", 12)
+    assert said["customers"] == len(members) == 12
+    assert members["probability"].is_monotonic_decreasing
+    assert said["expected_response"] == pytest.approx(members["probability"].sum())
+
+    said, risks = applied("risk", "--horizon-days", 14)
+    assert said["customers"] == len(risks) == 40
+    assert risks["probability"].between(0, 1).all()
+    assert (risks["days_since_order"] > 0).all()
 
 
 @pytest.mark.drill

@@ -1,0 +1,121 @@
+"""demandcast apply: what predictions are for, over a whole dataset."""
+
+from typing import Annotated
+
+import typer
+
+from demand.locations import Location
+from ray_app.commands.options import PLACE, Data, HorizonDays, Json, Model
+from ray_app.commands.predict import asked_of
+from ray_app.output import console, emit, say
+
+app = typer.Typer(no_args_is_help=True)
+AsOf = Annotated[str, typer.Option("--as-of", help="Nothing from this date on is read.")]
+Out = Annotated[Location, typer.Option("--out", help="Parquet file to write.", **PLACE)]
+Horizon = Annotated[int, typer.Option("--horizon-days", min=1, max=91, help="Ask about so many days.")]
+
+
+@app.command()
+def recommend(
+    data: Data,
+    as_of: AsOf,
+    out: Out,
+    size: Annotated[int, typer.Option(min=1, max=1_000, help="Items of a list, at most.")] = 10,
+    in_stock: Annotated[
+        Location | None, typer.Option(help="Text file: ids of the only items that may be shown, one a line.", **PLACE)
+    ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Show items of this category only. May be repeated.")
+    ] = None,
+    per_category: Annotated[int | None, typer.Option(min=1, help="Items of one category, at most.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="What one of each item may cost together.")] = None,
+    repeats: Annotated[
+        bool, typer.Option("--repeats", help="Show customers also what they own and people buy only once.")
+    ] = False,
+    diversity: Annotated[
+        float, typer.Option(min=0, max=1, help="Each further item of a category counts so much less.")
+    ] = 0.0,
+    explore: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of a list for items that the customer never bought.")
+    ] = 0.0,
+    by: Annotated[str, typer.Option(help="What makes an item good: chance, or amount (spend).")] = "chance",
+    model: Model = "demand@champion",
+    horizon_days: HorizonDays = None,
+    json: Json = False,
+) -> None:
+    """A list of items for every customer, within what the shop allows."""
+    from pydantic import ValidationError
+
+    from demand.errors import SettingsError
+    from demand.uses.recommendation import Wish
+    from training.applications import recommend_all
+
+    try:
+        wish = Wish(
+            size=size,
+            in_stock=frozenset(in_stock.read_text().split("\n")) if in_stock else None,
+            categories=frozenset(category) if category else None,
+            per_category=per_category,
+            budget=budget,
+            repeats=repeats,
+            diversity=diversity,
+            explore=explore,
+            by=by,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg'].lower()}") from None
+    version, asked = asked_of(data, as_of, model, horizon_days)
+    with console.status(f"recommending with {version}"):
+        count = recommend_all(asked, wish, out)
+    say(f"{count:,} customers, lists of {size} at most: {out}")
+    emit({"model": str(version), "customers": count, "out": str(out)}, json)
+
+
+@app.command()
+def audience(
+    data: Data,
+    as_of: AsOf,
+    out: Out,
+    item: Annotated[list[str] | None, typer.Option(help="Id of an item. May be repeated: any of them.")] = None,
+    category: Annotated[str | None, typer.Option(help="Anything of this category.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="So many customers.")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="All from this chance on.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="As many as this pays for, with --cost.")] = None,
+    cost: Annotated[float | None, typer.Option(min=0, help="Of asking one customer.")] = None,
+    model: Model = "demand@champion",
+    horizon_days: Horizon = 28,
+    json: Json = False,
+) -> None:
+    """The customers who are most likely to want an item, or something of a category; never fewer than 10."""
+    from training.applications import gather, wanted
+
+    items = wanted(data, item or [], category)
+    version, asked = asked_of(data, as_of, model, horizon_days)
+    with console.status(f"asking {version}"):
+        found = gather(asked, items, out, size=size, threshold=threshold, budget=budget, cost=cost)
+    say(
+        f"{len(found.rows):,} customers, of whom {found.response:,.0f} will buy within {horizon_days} days: "
+        f"{found.reached:.0%} of all who will: {out}"
+    )
+    facts = {"customers": len(found.rows), "expected_response": found.response, "reached": found.reached}
+    emit({"model": str(version), **facts, "out": str(out)}, json)
+
+
+@app.command()
+def risk(
+    data: Data,
+    as_of: AsOf,
+    out: Out,
+    model: Model = "demand@champion",
+    horizon_days: Horizon = 28,
+    json: Json = False,
+) -> None:
+    """Of every customer: the chance of an order, the spend to expect, and what has changed."""
+    from training.applications import risks_of_all
+
+    version, asked = asked_of(data, as_of, model, horizon_days)
+    with console.status(f"asking {version}"):
+        count = risks_of_all(asked, out)
+    say(f"{count:,} customers: {out}")
+    emit({"model": str(version), "customers": count, "out": str(out)}, json)

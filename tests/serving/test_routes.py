@@ -1,0 +1,134 @@
+"""The uses over HTTP: each answers with what the model expects, within what was asked."""
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from demand.customer import Customer
+from demand.dataset import Dataset
+from demand.moments import iso
+from demand.questions import Question
+from modeling.predictor import Predictor
+from serving.schemas import CustomerRecord
+from tests.serving.conftest import AS_OF, order
+from tests.serving.test_serving import problem
+
+DAYS = 28
+
+
+@pytest.fixture(scope="module")
+def customers(shop: Dataset) -> list[Customer]:
+    return list(shop.customers(before=AS_OF))[:12]
+
+
+@pytest.fixture(scope="module")
+def predictor(model_folder: Any) -> Predictor:
+    return Predictor.load(model_folder)
+
+
+def record(customer: Customer) -> dict[str, Any]:
+    return CustomerRecord.of(customer).model_dump(mode="json")
+
+
+def asked(client: httpx.Client, route: str, **body: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = client.post(route, json={"as_of": iso(AS_OF), **body}).raise_for_status().json()
+    return answer
+
+
+def test_a_list_keeps_the_wish_and_is_the_best_of_what_is_left(
+    client: httpx.Client, predictor: Predictor, customers: list[Customer]
+) -> None:
+    stock = [f"item a{number}" for number in range(5)] + ["item f4"]
+
+    answer = asked(client, "/v1/recommend", customer=record(customers[0]), wish={"in_stock": stock, "size": 4})
+
+    (chances,) = predictor.chances([Question(customers[0], AS_OF)])
+    expected = sorted(stock, key=lambda item: -chances[predictor.catalogue.index[item]])[:4]
+    assert [each["item_id"] for each in answer["items"]] == expected
+    assert answer["items"][0]["probability"] == pytest.approx(chances[predictor.catalogue.index[expected[0]]], abs=1e-5)
+    owned = {item for order in customers[0].orders for item in order.items}
+    assert [each["new"] for each in answer["items"]] == [item not in owned for item in expected]
+    assert answer["model"]["version"] == 3
+
+
+def test_an_empty_list_is_an_answer(client: httpx.Client) -> None:
+    assert asked(client, "/v1/recommend", customer=order(), wish={"in_stock": []})["items"] == []
+
+
+def test_an_audience_is_the_likeliest_customers(
+    client: httpx.Client, predictor: Predictor, customers: list[Customer]
+) -> None:
+    answer = asked(
+        client, "/v1/audience", customers=[record(each) for each in customers], items=["item b1", "item c2"],
+        size=10, horizon_days=DAYS,
+    )  # fmt: skip
+
+    places = [predictor.catalogue.index[item] for item in ("item b1", "item c2")]
+    chances = predictor.chances([Question(each, AS_OF, DAYS) for each in customers])[:, places]
+    any_of = 1 - (1 - chances.astype(float)).prod(1)
+    best = np.argsort(-any_of, kind="stable")[:10]
+    assert [each["place"] for each in answer["members"]] == best.tolist()
+    assert [each["customer_id"] for each in answer["members"]] == [customers[row].customer_id for row in best]
+    assert answer["expected_response"] == pytest.approx(any_of[best].sum(), abs=1e-4)
+    assert answer["reached"] == pytest.approx(any_of[best].sum() / any_of.sum(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"items": ["item a0"], "size": 3}, "10 are the fewest"),
+        ({"items": ["item a0"]}, "one of size, threshold, or budget"),
+        ({"items": ["unheard of"], "size": 10}, "items.0"),
+        ({"size": 10}, "give one of them"),
+        ({"items": ["item a0"], "category": "x", "size": 10}, "give one of them"),
+        ({"category": "unheard of", "size": 10}, "category"),
+    ],
+)
+def test_an_audience_that_cannot_be_is_refused(
+    client: httpx.Client, customers: list[Customer], fields: dict[str, Any], said: str
+) -> None:
+    body = {"as_of": iso(AS_OF), "customers": [record(each) for each in customers], **fields}
+
+    assert said in problem(client.post("/v1/audience", json=body), 422)["detail"]
+
+
+def test_of_many_customers_the_wrong_one_is_named(client: httpx.Client) -> None:
+    late = order(ts="2025-01-01T00:00:00Z")
+
+    answer = client.post("/v1/audience", json={"as_of": iso(AS_OF), "customers": [order(), late], "size": 10})
+
+    assert problem(answer, 422)["errors"][0]["field"] == "customers.1.purchase_history.0.ts"
+
+
+def test_a_customers_risk_is_the_models_chance_and_what_the_record_says(
+    client: httpx.Client, predictor: Predictor, customers: list[Customer]
+) -> None:
+    answer = asked(client, "/v1/customers/risk", customer=record(customers[3]))
+
+    outlook = predictor.outlook([Question(customers[3], AS_OF, DAYS)])
+    _, amounts = outlook.worth()
+    assert answer["horizon_days"] == DAYS
+    assert answer["probability"] == pytest.approx(float(outlook.orders[0]), abs=1e-5)
+    assert answer["expected_amount"] == pytest.approx(float(amounts.sum()), rel=1e-4)
+    last = customers[3].orders[-1].ts
+    assert answer["days_since_order"] == pytest.approx((AS_OF - last) / (24 * 3600 * 1e6))
+    assert not answer["late"]
+
+
+def test_a_nameless_customer_who_never_ordered_has_a_chance_too(client: httpx.Client) -> None:
+    answer = asked(client, "/v1/customers/risk", customer={}, horizon_days=7)
+
+    assert 0 < answer["probability"] < 1
+    assert answer["days_since_order"] is None
+    assert answer["missing"] == []
+
+
+def test_the_same_body_at_another_route_is_another_question(client: httpx.Client) -> None:
+    body = {"customer": order(), "as_of": iso(AS_OF)}
+
+    assert "demands" in client.post("/v1/predict", json=body).json()
+    assert "items" in client.post("/v1/recommend", json=body).json()
+    assert "probability" in client.post("/v1/customers/risk", json=body).json()
+    assert "demands" in client.post("/v1/predict", json=body).json()

@@ -1,0 +1,153 @@
+"""Uses of predictions over a whole dataset: each asks about every customer, and writes what the use wants to know."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from demand.dataset import Dataset
+from demand.errors import DataError
+from demand.locations import Location
+from demand.uses.audience import Audience, chance_of_any, choose
+from demand.uses.outlook import Outlook
+from demand.uses.recommendation import Wish, recommend
+from demand.uses.relationship import change
+from training.prediction import Asked, ask_all, write_rows
+
+LISTS = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("rank", pa.int32()),
+        ("item_id", pa.string()),
+        ("probability", pa.float64()),
+        ("expected_amount", pa.float64()),
+        ("price", pa.float64()),
+        ("new", pa.bool_()),
+    ]
+)
+MEMBERS = pa.schema([("customer_id", pa.string()), ("rank", pa.int32()), ("probability", pa.float64())])
+RISKS = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("probability", pa.float64()),
+        ("expected_amount", pa.float64()),
+        ("days_since_order", pa.float64()),
+        ("usual_gap_days", pa.float64()),
+        ("late", pa.bool_()),
+        ("amount", pa.float64()),
+        ("amount_before", pa.float64()),
+        ("missing", pa.list_(pa.string())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A list for each customer: rows as LISTS."""
+
+    wish: Wish
+
+    def __call__(self, outlook: Outlook) -> pa.Table:
+        """Sorted by customer and rank."""
+        catalogue, (_, amounts) = outlook.catalogue, outlook.worth()
+        return pa.Table.from_pylist(
+            [
+                {
+                    "customer_id": question.customer.customer_id,
+                    "rank": rank,
+                    "item_id": catalogue.item_ids[each.item],
+                    "probability": float(outlook.chances[row, each.item]),
+                    "expected_amount": float(amounts[row, each.item]),
+                    "price": each.price,
+                    "new": each.new,
+                }
+                for row, question in enumerate(outlook.questions)
+                for rank, each in enumerate(
+                    recommend(question.customer, catalogue, outlook.chances[row], amounts[row], self.wish), start=1
+                )
+            ],
+            schema=LISTS,
+        )
+
+
+@dataclass(frozen=True)
+class Interest:
+    """The chance that each customer buys any of some items, by their ids."""
+
+    items: tuple[str, ...]
+
+    def __call__(self, outlook: Outlook) -> pa.Table:
+        """customer_id and probability."""
+        places = [outlook.catalogue.index[item] for item in self.items if item in outlook.catalogue.index]
+        ids = [each.customer.customer_id for each in outlook.questions]
+        return pa.table({"customer_id": ids, "probability": chance_of_any(outlook.chances[:, places])})
+
+
+def risks(outlook: Outlook) -> pa.Table:
+    """Whether each customer comes back: rows as RISKS."""
+    _, amounts = outlook.worth()
+    rows = []
+    for row, question in enumerate(outlook.questions):
+        changed = change(question.customer, question.as_of, question.horizon_days)
+        rows.append(
+            {
+                "customer_id": question.customer.customer_id,
+                "probability": float(outlook.orders[row]),
+                "expected_amount": float(amounts[row].sum()),
+                "days_since_order": changed.days_since_order,
+                "usual_gap_days": changed.usual_gap_days,
+                "late": changed.late,
+                "amount": changed.spend,
+                "amount_before": changed.spend_before,
+                "missing": changed.missing,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=RISKS)
+
+
+def recommend_all(asked: Asked, wish: Wish, out: Location) -> int:
+    """Writes a list for every customer; returns how many customers were asked about."""
+    write_rows(ask_all(asked, Lists(wish)), LISTS, out)
+    return len(asked.ids)
+
+
+def gather(asked: Asked, items: tuple[str, ...], out: Location, **how: float | int | None) -> Audience:
+    """Writes the customers who are likeliest to buy any of some items.
+
+    Args:
+        how: as demand.uses.audience.choose takes it.
+
+    Raises:
+        SettingsError: see there.
+    """
+    found = pa.concat_tables(ask_all(asked, Interest(items)))
+    audience = choose(np.asarray(found["probability"]), **how)  # type: ignore[arg-type]
+    members = found.take(pa.array(audience.rows))
+    ranks = pa.array(np.arange(1, len(audience.rows) + 1, dtype=np.int32))
+    write_rows([members.add_column(1, "rank", ranks)], MEMBERS, out)
+    return audience
+
+
+def risks_of_all(asked: Asked, out: Location) -> int:
+    """Writes of every customer whether it comes back; returns how many they were."""
+    return write_rows(ask_all(asked, risks), RISKS, out)
+
+
+def wanted(data: Location, items: list[str], category: str | None) -> tuple[str, ...]:
+    """Ids of items of a dataset, or of all of a category.
+
+    Raises:
+        DataError: both or neither is given, or the dataset lacks it.
+    """
+    if bool(items) == (category is not None):
+        raise DataError("give items, or a category")
+    known = Dataset.open(data).table("items", ["item_id", "category"])
+    if category is not None:
+        rows = zip(known["item_id"].to_pylist(), known["category"].to_pylist(), strict=True)
+        if not (found := tuple(item for item, each in rows if each == category)):
+            raise DataError(f"no item of {data} is of the category '{category}'")
+        return found
+    ids = set(known["item_id"].to_pylist())
+    if lacking := [item for item in items if item not in ids]:
+        raise DataError(f"{data} has no item '{lacking[0]}'")
+    return tuple(items)
