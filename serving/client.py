@@ -18,6 +18,7 @@ from httpx_retries import Retry, RetryTransport
 
 from serving.problems import ProblemDocument
 from serving.routes.audience import AudienceRequest, AudienceResponse
+from serving.routes.forecast import ForecastRequest, ForecastResponse
 from serving.routes.recommend import RecommendRequest, RecommendResponse
 from serving.routes.risk import RiskRequest, RiskResponse
 from serving.schemas import (
@@ -90,6 +91,11 @@ class Client:
         response = self._http.post("/v1/audience", content=_said(request))
         return AudienceResponse.model_validate_json(_good(response).content)
 
+    def forecast(self, request: ForecastRequest) -> ForecastResponse:
+        """What some customers together will buy; raises as `predict`."""
+        response = self._http.post("/v1/forecast", content=_said(request))
+        return ForecastResponse.model_validate_json(_good(response).content)
+
     def risk(self, request: RiskRequest) -> RiskResponse:
         """Whether a customer comes back, and what has changed; raises as `predict`."""
         response = self._http.post("/v1/customers/risk", content=_said(request))
@@ -152,6 +158,11 @@ class AsyncClient:
         response = await self._http.post("/v1/audience", content=_said(request))
         return AudienceResponse.model_validate_json(_good(response).content)
 
+    async def forecast(self, request: ForecastRequest) -> ForecastResponse:
+        """As Client.forecast."""
+        response = await self._http.post("/v1/forecast", content=_said(request))
+        return ForecastResponse.model_validate_json(_good(response).content)
+
     async def risk(self, request: RiskRequest) -> RiskResponse:
         """As Client.risk."""
         response = await self._http.post("/v1/customers/risk", content=_said(request))
@@ -202,7 +213,7 @@ def _body(
     return PredictRequest.model_validate(asked).model_dump_json(exclude_defaults=True)
 
 
-def _said(request: RecommendRequest | AudienceRequest | RiskRequest) -> str:
+def _said(request: RecommendRequest | AudienceRequest | ForecastRequest | RiskRequest) -> str:
     return request.model_dump_json(exclude_defaults=True)
 
 

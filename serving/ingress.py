@@ -100,6 +100,11 @@ class Ingress:
         """Who of some customers is most likely to want an item, or something of a category."""
         return (await self._answer("/v1/audience", await request.body())).response()
 
+    @api.post("/v1/forecast")
+    async def forecast(self, request: Request) -> Response:
+        """What some customers together will buy, with intervals."""
+        return (await self._answer("/v1/forecast", await request.body())).response()
+
     @api.post("/v1/customers/risk")
     async def risk(self, request: Request) -> Response:
         """Whether a customer comes back, and what has changed."""

@@ -73,6 +73,34 @@ def recommend(
 
 
 @app.command()
+def forecast(
+    data: Data,
+    as_of: AsOf,
+    out: Out,
+    by: Annotated[str, typer.Option(help="item, category, department or all.")] = "item",
+    model: Model = "demand@champion",
+    horizon_days: Horizon = 28,
+    json: Json = False,
+) -> None:
+    """What all customers together will buy, with intervals that hold 50, 80 and 95 percent of what comes.
+
+    The days before, as many as the horizon has, are forecast too: they say how far totals are off.
+    """
+    from training.applications import forecast as forecast_all
+
+    version, asked = asked_of(data, as_of, model, horizon_days)
+    with console.status(f"forecasting with {version}"):
+        found = forecast_all(asked, by, out)
+    units, amount = float(found.expected.units.sum()), float(found.expected.amount.sum())
+    say(
+        f"{units:,.0f} units, {amount:,.0f} spent within {horizon_days} days; "
+        f"totals by {by} are off by {found.beyond:.0%} beyond chance: {out}"
+    )
+    facts = {"by": by, "groups": len(found.names), "expected_quantity": units, "expected_amount": amount}
+    emit({"model": str(version), **facts, "spread": found.beyond, "out": str(out)}, json)
+
+
+@app.command()
 def audience(
     data: Data,
     as_of: AsOf,

@@ -135,6 +135,26 @@ def test_each_use_is_applied_to_all_customers(home: Path, shop: Dataset, trained
     assert risks["probability"].between(0, 1).all()
     assert (risks["days_since_order"] > 0).all()
 
+    said, items = applied("forecast", "--horizon-days", 14)
+    assert said["expected_quantity"] == pytest.approx(items["expected_quantity"].sum())
+    assert (items["low_95"] <= items["low_50"]).all()
+    assert (items["high_50"] <= items["high_95"]).all()
+    all_said, everything = applied("forecast", "--horizon-days", 14, "--by", "all")
+    assert everything["expected_quantity"].tolist() == [pytest.approx(said["expected_quantity"])]
+    assert all_said["spread"] < said["spread"]  # errors of items even out
+
+
+def test_a_forecast_by_something_else_is_refused(home: Path, shop: Dataset, trained: dict, tmp_path: Path) -> None:
+    words = ("--data", shop.folder, "--as-of", CUTOFF, "--out", tmp_path / "x.parquet")
+
+    _, said = demandcast("apply", "forecast", *words, "--by", "colour", home=home, code=2)
+    assert "by 'colour': choose one of item, category" in said
+    _, said = demandcast("apply", "audience", *words, "--item", "item a0", "--size", 3, home=home, code=2)
+    assert "10 are the fewest" in said
+    _, said = demandcast("apply", "audience", *words, "--category", "x", home=home, code=2)
+    assert "no item of" in said
+    assert not (tmp_path / "x.parquet").exists()
+
 
 @pytest.mark.drill
 def test_an_interrupted_run_is_resumed_and_its_loss_curve_joins_up(

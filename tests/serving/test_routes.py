@@ -102,6 +102,23 @@ def test_of_many_customers_the_wrong_one_is_named(client: httpx.Client) -> None:
     assert problem(answer, 422)["errors"][0]["field"] == "customers.1.purchase_history.0.ts"
 
 
+def test_a_forecast_adds_up_over_customers_and_groups(
+    client: httpx.Client, predictor: Predictor, customers: list[Customer]
+) -> None:
+    records = [record(each) for each in customers]
+
+    items = asked(client, "/v1/forecast", customers=records, least=0, spread=0.1)["groups"]
+    (everything,) = asked(client, "/v1/forecast", customers=records, by="all")["groups"]
+
+    quantities, amounts = predictor.outlook([Question(each, AS_OF, DAYS) for each in customers]).worth()
+    places = [predictor.catalogue.index[each["group"]] for each in items]
+    assert [each["expected_quantity"] for each in items] == pytest.approx(quantities.sum(0)[places], rel=1e-4)
+    assert everything["expected_quantity"] == pytest.approx(quantities.sum(), rel=1e-4)
+    assert everything["expected_amount"] == pytest.approx(amounts.sum(), rel=1e-4)
+    assert [each["level"] for each in everything["intervals"]] == [0.5, 0.8, 0.95]
+    assert all(each["low"] <= everything["expected_quantity"] <= each["high"] for each in everything["intervals"])
+
+
 def test_a_customers_risk_is_the_models_chance_and_what_the_record_says(
     client: httpx.Client, predictor: Predictor, customers: list[Customer]
 ) -> None:

@@ -1,0 +1,91 @@
+"""Supply: what all customers together will buy, item by item and in groups that add up, with how far it may be off.
+
+Of each customer purchases are taken as a Poisson process, so totals differ from what is expected by chance. They differ
+by more, because what moves all customers alike (weather, a campaign) is in no history: how much more is learned from an
+earlier period whose sales are known, and that share of the total is added to what chance does.
+
+Shapes: V catalogue items, G groups.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from demand.catalogue import Catalogue
+from demand.uses.outlook import Outlook
+
+LEVELS = (0.5, 0.8, 0.95)
+GROUPINGS = ("item", "category", "department", "all")
+NO_GROUP = ""
+"""The group of items without a category, or a department."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Sums over customers, (V,) each, or (G,) of groups.
+
+    Attributes:
+        units, amount: expected, in units and in currency units.
+        units_variance: by chance alone.
+    """
+
+    units: np.ndarray
+    units_variance: np.ndarray
+    amount: np.ndarray
+
+    @classmethod
+    def of(cls, outlook: Outlook) -> "Expected":
+        """Of some customers: each purchase of an item holds what the customer's usually hold."""
+        quantities, amounts = outlook.worth()
+        each = np.divide(quantities, outlook.purchases, out=np.zeros_like(quantities), where=outlook.purchases > 0)
+        return cls(*(part.sum(0, dtype=np.float64) for part in (quantities, quantities * each, amounts)))
+
+    @classmethod
+    def total(cls, parts: Sequence["Expected"]) -> "Expected":
+        """Of all customers, from parts of them."""
+        return cls(*(np.sum([getattr(part, name) for part in parts], axis=0) for name in cls.__dataclass_fields__))
+
+    def grouped(self, groups: np.ndarray, count: int) -> "Expected":
+        """Sums over groups. `groups`: (V,) the number of each item's group, below `count`."""
+        parts = (self.units, self.units_variance, self.amount)
+        return Expected(*(np.bincount(groups, part, count) for part in parts))
+
+
+def groups_of(catalogue: Catalogue, by: str) -> tuple[np.ndarray, list[str]]:
+    """Each item's group, (V,), and the groups' names, by one of GROUPINGS."""
+    if by == "item":
+        return np.arange(len(catalogue)), catalogue.item_ids
+    if by == "all":
+        return np.zeros(len(catalogue), dtype=np.int64), ["all"]
+    names = [name or NO_GROUP for name in catalogue.table[by].to_pylist()]
+    known = sorted(set(names))
+    place = {name: number for number, name in enumerate(known)}
+    return np.array([place[name] for name in names]), known
+
+
+def spread(expected: Expected, sold: np.ndarray) -> float:
+    """How far totals differ beyond chance, as a share of them: by the method of moments, from a period that is over.
+
+    Args:
+        sold: (G,) units that were really sold in it.
+    """
+    beyond = ((sold - expected.units) ** 2 - expected.units_variance).sum()
+    return float(np.sqrt(max(beyond, 0.0) / max((expected.units**2).sum(), 1e-12)))
+
+
+def interval(expected: Expected, beyond: float, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Between which numbers of units the totals lie with a chance of `level`, (G,) each.
+
+    By gamma distributions, which are never below nothing, with the totals' means and variances.
+
+    Args:
+        beyond: see `spread`.
+    """
+    from scipy.stats import gamma  # takes a while to load
+
+    mean = np.maximum(expected.units, 1e-12)
+    variance = np.maximum(expected.units_variance, 1e-12) + (beyond * mean) ** 2
+    tail = (1 - level) / 2
+    shape, scale = mean**2 / variance, variance / mean
+    return gamma.ppf(tail, shape, scale=scale), gamma.ppf(1 - tail, shape, scale=scale)

@@ -1,0 +1,94 @@
+"""Totals add up, and their intervals hold what is really sold as often as they say."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from demand.catalogue import Catalogue
+from demand.customer import Customer, Order
+from demand.moments import moment
+from demand.questions import Question
+from demand.uses.outlook import Outlook
+from demand.uses.supply import GROUPINGS, LEVELS, Expected, groups_of, interval, spread
+
+AS_OF = moment("2024-06-01")
+
+
+def outlook(catalogue: Catalogue, purchases: np.ndarray, *customers: Customer) -> Outlook:
+    questions = [Question(each, AS_OF, 28) for each in customers]
+    return Outlook(catalogue, questions, np.ones(len(customers)), purchases, -np.expm1(-purchases), purchases)
+
+
+def test_units_are_purchases_times_what_one_holds(catalogue: Catalogue) -> None:
+    item = catalogue.item_ids[3]
+    regular = Customer("a", (Order(AS_OF - 1, (item,), (5.0,), (9.0,)), Order(AS_OF - 1, (item,), (4.0,), (9.0,))))
+    purchases = np.zeros((2, len(catalogue)))
+    purchases[:, 3] = 0.5, 2.0
+
+    found = Expected.of(outlook(catalogue, purchases, regular, Customer("b")))
+
+    mean = float(catalogue.mean_quantity[3])
+    own = (5 + 4 + mean) / 3  # the catalogue's as one purchase more
+    assert found.units[3] == pytest.approx(0.5 * own + 2.0 * mean)
+    assert found.units_variance[3] == pytest.approx(0.5 * own**2 + 2.0 * mean**2)
+    assert found.units.sum() == pytest.approx(found.units[3])
+
+
+def test_groups_add_up_to_everything_whatever_they_are(catalogue: Catalogue) -> None:
+    purchases = np.random.default_rng(0).random((3, len(catalogue)))
+    found = Expected.of(outlook(catalogue, purchases, *(Customer(name) for name in "abc")))
+
+    for by in GROUPINGS:
+        groups, names = groups_of(catalogue, by)
+        grouped = found.grouped(groups, len(names))
+        assert len(grouped.units) == len(names)
+        assert grouped.units.sum() == pytest.approx(found.units.sum())
+        assert grouped.amount.sum() == pytest.approx(found.amount.sum())
+
+
+def test_parts_of_the_customers_add_up(catalogue: Catalogue) -> None:
+    purchases = np.random.default_rng(1).random((2, len(catalogue)))
+    both = Expected.of(outlook(catalogue, purchases, Customer("a"), Customer("b")))
+    parts = [Expected.of(outlook(catalogue, purchases[[row]], Customer("a"))) for row in (0, 1)]
+
+    together = Expected.total(parts)
+
+    for name in ("units", "units_variance", "amount"):
+        np.testing.assert_allclose(getattr(together, name), getattr(both, name))
+
+
+@pytest.mark.parametrize("shock", [0.0, 0.2])
+def test_intervals_hold_as_much_as_they_say(shock: float) -> None:
+    rng = np.random.default_rng(2)
+    means = rng.gamma(2.0, 30.0, 20_000)
+    expected = Expected(means, means * 2.0, means)  # two units a purchase
+
+    def period() -> np.ndarray:
+        moved = rng.gamma(1 / shock**2, shock**2, len(means)) if shock else np.ones(len(means))
+        return 2.0 * rng.poisson(means * moved / 2.0)
+
+    beyond = spread(expected, period())
+    sold = period()
+
+    assert beyond == pytest.approx(shock, abs=0.03)
+    for level in LEVELS:
+        low, high = interval(expected, beyond, level)
+        assert ((low <= sold) & (sold <= high)).mean() == pytest.approx(level, abs=0.04)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=5), st.floats(0, 2))
+def test_wider_intervals_hold_narrower_ones_and_the_more_is_unknown_the_wider_they_are(
+    means: list[float], beyond: float
+) -> None:
+    units = np.array(means)
+    expected = Expected(units, units, units)
+    found = [interval(expected, beyond, level) for level in LEVELS]
+
+    for (low, high), (lower, higher) in pairwise(found):
+        assert (lower <= low + 1e-9).all()
+        assert (higher >= high - 1e-9).all()
+    assert all((low >= 0).all() and (low <= high).all() for low, high in found)
