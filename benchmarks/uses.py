@@ -12,6 +12,10 @@ them buy the item as of all. Against recency, frequency and money of all orders 
 Then for coupons redeemed after the cutoff: the lift of the redeemers among the tenth that is likeliest to buy any of a
 coupon's items.
 
+Supply: of units within 28 days by item (the 200 most sold before), category, department and altogether, how many lie
+within intervals of 50, 80 and 95 %, and the sum of absolute errors over the sum sold (WAPE). How far totals are off
+beyond chance is learned from the 28 days before the cutoff.
+
 Relationship: whether a customer orders at all, see benchmarks/forecasts.py.
 """
 
@@ -35,6 +39,7 @@ from demand.questions import Basket, Question
 from demand.uses.audience import chance_of_any
 from demand.uses.outlook import Outlook
 from demand.uses.recommendation import Wish, recommend
+from demand.uses.supply import GROUPINGS, LEVELS, Expected, groups_of, interval, spread
 from demand.value import business_metrics
 from modeling.predictor import Predictor
 from modeling.registry import Registry
@@ -147,6 +152,38 @@ def coupons(outlook: Outlook, start: str, end: str) -> dict[str, float]:
     return {**{name: each / weight for name, each in sums.items()}, "redemptions": weight}
 
 
+def supply(predictor: Predictor, dataset: Dataset, cutoff: int) -> dict[str, dict[str, float]]:
+    """By grouping: how often intervals hold what was sold, and the error."""
+    expected, sold = {}, {}
+    for start in (cutoff - DAYS * DAY, cutoff):
+        protocol = Cutoff(cutoff=start, days=DAYS)
+        predictor.read_sales(protocol.lines(dataset, TEST))
+        questions = protocol.questions(dataset, dataset.customer_ids, predictor.catalogue, TEST)
+        expected[start] = Expected.of(predictor.outlook([Question(each, start, DAYS) for each in questions.everyone]))
+        lines = dataset.table("orders", ["ts", "item_id", "quantity"]).to_pandas()
+        since = pd.Timestamp(start, unit="us", tz="UTC")
+        lines = lines[(lines.ts >= since) & (lines.ts < since + pd.Timedelta(DAYS, "D"))]
+        totals = lines.groupby("item_id").quantity.sum()
+        sold[start] = totals.reindex(predictor.catalogue.item_ids, fill_value=0.0).to_numpy()
+    before, then = (expected[each] for each in sorted(expected))
+    found = {}
+    for by in GROUPINGS:
+        groups, names = groups_of(predictor.catalogue, by)
+        real = {start: np.bincount(groups, each, len(names)) for start, each in sold.items()}
+        beyond = spread(before.grouped(groups, len(names)), real[min(real)])
+        totals_then = then.grouped(groups, len(names))
+        most = np.argsort(-predictor.catalogue.orders, kind="stable")[:ITEMS]
+        judged = most if by == "item" else np.arange(len(names))
+        row = {"groups": float(len(judged)), "off beyond chance": beyond}
+        for level in LEVELS:
+            low, high = interval(totals_then, beyond, level)
+            inside = (low <= real[cutoff]) & (real[cutoff] <= high)
+            row[f"in {level:.0%}"] = float(inside[judged].mean())
+        off = np.abs(totals_then.units - real[cutoff])[judged].sum()
+        found[by] = {**row, "WAPE": float(off / real[cutoff][judged].sum())}
+    return found
+
+
 def picture(lifts: dict[str, np.ndarray], file: Path) -> None:
     """The lift of each method for each item, sorted."""
     import plotly.graph_objects as go
@@ -189,15 +226,17 @@ def main() -> None:
     console = Console()
     lists = recommendation(outlook, baskets)
     lifts = audience(outlook, baskets)
+    totals = supply(predictor, dataset, cutoff)
     end = pd.Timestamp(cutoff + DAYS * DAY, unit="us").strftime("%Y-%m-%d")
     redeemed = coupons(outlook, arguments.cutoff, end)
     show("recommendation: lists of ten", lists, console)
     means = {name: {"mean lift": float(each.mean()), "median": float(np.median(each))} for name, each in lifts.items()}
     show(f"audience: a tenth of {len(outlook.questions):,} customers, {ITEMS} items", means, console)
     console.print(f"coupons: {redeemed}")
+    show(f"supply: units within {DAYS} days", totals, console)
     if arguments.picture:
         picture(lifts, arguments.picture)
-    print(json.dumps({"recommendation": lists, "audience": means, "coupons": redeemed}))
+    print(json.dumps({"recommendation": lists, "audience": means, "coupons": redeemed, "supply": totals}))
 
 
 if __name__ == "__main__":
