@@ -211,9 +211,12 @@ def _together(asked: Asked, items: int) -> Expected:
 def _sold(asked: Asked, until: int, catalogue: Catalogue) -> np.ndarray:
     """(V,) units sold from the moment on."""
     after = [("ts", ">=", pa.scalar(asked.as_of, TABLES["orders"].field("ts").type))]
-    lines = Dataset.open(asked.data).table("orders", ["item_id", "quantity"], [*earlier(until), *after])
-    places = np.asarray(pc.index_in(lines["item_id"], value_set=pa.array(catalogue.item_ids)).fill_null(len(catalogue)))
-    return np.bincount(places, np.asarray(lines["quantity"]), len(catalogue) + 1)[: len(catalogue)]
+    items = pa.array(catalogue.item_ids)
+    sold = np.zeros(len(catalogue) + 1)
+    for lines in Dataset.open(asked.data).lines(["customer_id", "item_id", "quantity"], [*earlier(until), *after]):
+        places = pc.index_in(lines["item_id"], value_set=items).fill_null(len(catalogue))
+        sold += np.bincount(np.asarray(places), np.asarray(lines["quantity"]), len(sold))
+    return sold[: len(catalogue)]
 
 
 def wanted(data: Location, items: list[str], category: str | None) -> tuple[str, ...]:

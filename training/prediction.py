@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
-from demand.catalogue import PURCHASES
+from demand.catalogue import PURCHASES, Catalogue
 from demand.dataset import Dataset, earlier
 from demand.errors import DataError
 from demand.locations import Location, absolute, whole
@@ -18,9 +18,12 @@ from demand.moments import iso
 from demand.prompts import NEXT_ORDER
 from demand.questions import Question
 from demand.uses.outlook import Outlook
+from modeling.checkpoint import load_checkpoint
 from modeling.predictor import Predictor
 
-CUSTOMERS_PER_TASK = 64
+CUSTOMERS_PER_TASK = 512
+"""What one actor is given at a time; it reads and answers CUSTOMERS_READ of them together."""
+CUSTOMERS_READ = 64
 DEMANDS = pa.schema(
     [
         ("customer_id", pa.string()),
@@ -56,8 +59,7 @@ class Asked:
         Raises:
             DataError: there is none.
         """
-        orders = Dataset.open(self.data).table("orders", ["customer_id"], earlier(self.as_of))
-        ids = orders["customer_id"].unique().sort()
+        ids = Dataset.open(self.data).buyers(earlier(self.as_of))
         if not len(ids):
             raise DataError(f"{self.data}: no customer has an order before {iso(self.as_of)}")
         return ids
@@ -66,10 +68,12 @@ class Asked:
 class CustomerPredictor:
     """A Ray Data actor: loads the model once, then answers for ranges of customers."""
 
-    def __init__(self, data: str, model: str, as_of: int, horizon_days: int, rows: Rows) -> None:
+    def __init__(
+        self, data: str, model: str, catalogue: "ray.ObjectRef[Catalogue]", as_of: int, horizon_days: int, rows: Rows
+    ) -> None:
         self.dataset = Dataset.open(data)
         self.predictor = Predictor.load(model)
-        self.predictor.read_sales(self.dataset.table("orders", PURCHASES, earlier(as_of)))
+        self.predictor.take_sales(ray.get(catalogue))
         self.as_of, self.horizon_days, self.rows = as_of, horizon_days, rows
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -88,22 +92,25 @@ def ask_all(asked: Asked, rows: Rows) -> Iterator[pa.Table]:
     Raises:
         DataError: nobody ordered before the moment.
     """
+    ids = pa.table({"customer_id": asked.ids})
+    sold = Dataset.open(asked.data).lines(PURCHASES, earlier(asked.as_of))
+    catalogue = ray.put(load_checkpoint(asked.model).catalogue.with_sales(sold))
+    where = str(absolute(asked.data)), str(absolute(asked.model))
     cluster = ray.cluster_resources()
     device = "GPU" if cluster.get("GPU", 0) >= 1 else "CPU"
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = os.isatty(2)
     with ray.data.DataContext.current(context):
-        answers = ray.data.from_arrow(pa.table({"customer_id": asked.ids})).map_batches(
+        tasks = [ids.slice(start, CUSTOMERS_PER_TASK) for start in range(0, len(ids), CUSTOMERS_PER_TASK)]
+        answers = ray.data.from_arrow(tasks).map_batches(
             CustomerPredictor,
-            fn_constructor_args=(
-                str(absolute(asked.data)), str(absolute(asked.model)), asked.as_of, asked.horizon_days, rows,
-            ),
-            batch_size=CUSTOMERS_PER_TASK,
+            fn_constructor_args=(*where, catalogue, asked.as_of, asked.horizon_days, rows),
+            batch_size=CUSTOMERS_READ,
             batch_format="pyarrow",
             num_gpus=1 if device == "GPU" else None,
-            concurrency=(1, max(int(cluster[device]), 1)),
-        )  # fmt: skip
+            compute=ray.data.ActorPoolStrategy(size=min(max(int(cluster[device]), 1), len(tasks))),
+        )
         yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
