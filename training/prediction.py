@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
 import ray.data
 
 from demand.catalogue import PURCHASES
@@ -17,6 +16,7 @@ from demand.moments import iso
 from demand.prompts import NEXT_ORDER
 from demand.questions import Question
 from modeling.predictor import Predictor
+from training.resources import offered
 
 CUSTOMERS_PER_TASK = 64
 SCHEMA = pa.schema(
@@ -80,8 +80,7 @@ def predict_all(
     ids = dataset.table("orders", ["customer_id"], earlier(as_of))["customer_id"].unique().sort()
     if not len(ids):
         raise DataError(f"{data}: no customer has an order before {iso(as_of)}")
-    cluster = ray.cluster_resources()
-    device = "GPU" if cluster.get("GPU", 0) >= 1 else "CPU"
+    gpus = offered("GPU")
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = os.isatty(2)
@@ -91,8 +90,8 @@ def predict_all(
             fn_constructor_args=(str(absolute(data)), model, as_of, horizon_days, k),
             batch_size=CUSTOMERS_PER_TASK,
             batch_format="pyarrow",
-            num_gpus=1 if device == "GPU" else None,
-            concurrency=(1, max(int(cluster[device]), 1)),
+            num_gpus=1 if gpus else None,
+            concurrency=(1, max(gpus or offered("CPU"), 1)),
         )
         tables: Iterable[Any] = answers.iter_batches(batch_size=None, batch_format="pyarrow")
         for table in tables:
