@@ -231,7 +231,7 @@ def _together(home: Location) -> Finding:
         run_config=RunConfig(name=f"doctor-{secrets.token_hex(4)}", storage_path=path, storage_filesystem=filesystem),
     )
     try:
-        speed: float = trainer.fit().return_value  # type: ignore[attr-defined]
+        spoken, speed = trainer.fit().return_value  # type: ignore[attr-defined]
     except ray.train.TrainingFailedError as error:
         cause = str(next(iter(getattr(error, "worker_failures", {}).values()), error)).strip().splitlines()[-1]
         return Finding(
@@ -243,11 +243,15 @@ def _together(home: Location) -> Finding:
         )
     finally:
         remove(home / "doctor")
+    if gpus and spoken != "nccl":
+        return Finding(
+            "workers", "failed", f"{workers} GPUs that nothing would use", "install a torch with CUDA on every node"
+        )
     return Finding("workers", "ok", f"{workers} add up over {what}, {speed:,.0f} MB/s each")
 
 
-def _add_up() -> float:
-    """All-reduce of 16 MB, five times; the sum is checked. Returns MB a second."""
+def _add_up() -> tuple[str, float]:
+    """All-reduce of 16 MB, five times; the sum is checked. Returns the backend and MB a second."""
     import torch
     import torch.distributed as dist
 
@@ -261,7 +265,7 @@ def _add_up() -> float:
     if wrong:
         raise ArithmeticError("the sum is wrong")
     seconds = time.perf_counter() - begin
-    return times * numbers.nbytes / 2**20 / seconds
+    return dist.get_backend(), times * numbers.nbytes / 2**20 / seconds
 
 
 def _version(name: str) -> str:

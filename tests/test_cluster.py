@@ -38,8 +38,13 @@ def test_ray_refuses_an_unknown_key(cluster: dict[str, Any], path: tuple[str, ..
         validate_config(prepare_config(broken))
 
 
-def test_no_work_is_scheduled_on_the_head(cluster: dict[str, Any]) -> None:
-    assert cluster["available_node_types"][cluster["head_node_type"]]["resources"] == {"CPU": 0}
+def test_no_work_is_scheduled_on_the_head_which_tells_what_workers_may_come(cluster: dict[str, Any]) -> None:
+    types = dict(cluster["available_node_types"])
+    head = types.pop(cluster["head_node_type"])
+    (processors,), (gpus,) = ({each["resources"][kind] for each in types.values()} for kind in ("CPU", "GPU"))
+    most = min(sum(each["max_workers"] for each in types.values()), cluster["max_workers"])
+
+    assert head["resources"] == {"CPU": 0, "CPU_to_come": most * processors, "GPU_to_come": most * gpus}
 
 
 def test_gpu_workers_start_from_none(cluster: dict[str, Any]) -> None:

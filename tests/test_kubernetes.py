@@ -186,6 +186,9 @@ def test_rays_autoscaler_finds_a_head_without_work_and_workers_that_come_and_go(
     assert all(each["min_workers"] < each["max_workers"] for each in types.values())
     if name == "training":
         assert all(each["resources"]["GPU"] >= 1 and each["min_workers"] == 0 for each in types.values())
+        for kind in ("CPU", "GPU"):
+            most = sum(each["max_workers"] * each["resources"][kind] for each in types.values())
+            assert head_type["resources"][f"{kind}_to_come"] == most
 
 
 @pytest.mark.parametrize("pod", PODS)

@@ -1,9 +1,11 @@
 """How Ray Train joins a run's workers: each listens where Ray knows its node."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import ray.util
+import torch.distributed as dist
 from ray.train.torch import TorchConfig
 
 from modeling.parallel import GLOO_CARD, network_card
@@ -15,11 +17,16 @@ class Joined(TorchConfig().backend_cls):  # type: ignore[misc]  # which Ray name
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Workers are there; Ray Train calls this before they run."""
         worker_group.execute(listen_on_the_nodes_address)
+        if backend_config.backend == "nccl" and not all(worker_group.execute(dist.is_nccl_available)):
+            backend_config = replace(backend_config, backend="gloo")
         super().on_start(worker_group, backend_config)
 
 
 class Join(TorchConfig):
-    """TorchConfig whose workers find each other also where a host's name leads to itself alone."""
+    """TorchConfig whose workers find each other also where a host's name leads to itself alone.
+
+    With GPUs they speak NCCL, unless a torch without CUDA was installed on purpose: then all of them compute on CPUs.
+    """
 
     @property
     def backend_cls(self) -> type:

@@ -20,6 +20,7 @@ from demand.questions import Question
 from demand.uses.outlook import Outlook
 from modeling.checkpoint import load_checkpoint
 from modeling.predictor import Predictor
+from training.resources import offered
 
 CUSTOMERS_PER_TASK = 512
 """What one actor is given at a time; it reads and answers CUSTOMERS_READ of them together."""
@@ -96,8 +97,7 @@ def ask_all(asked: Asked, rows: Rows) -> Iterator[pa.Table]:
     sold = Dataset.open(asked.data).lines(PURCHASES, earlier(asked.as_of))
     catalogue = ray.put(load_checkpoint(asked.model).catalogue.with_sales(sold))
     where = str(absolute(asked.data)), str(absolute(asked.model))
-    cluster = ray.cluster_resources()
-    device = "GPU" if cluster.get("GPU", 0) >= 1 else "CPU"
+    gpus = offered("GPU")
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = os.isatty(2)
@@ -108,8 +108,8 @@ def ask_all(asked: Asked, rows: Rows) -> Iterator[pa.Table]:
             fn_constructor_args=(*where, catalogue, asked.as_of, asked.horizon_days, rows),
             batch_size=CUSTOMERS_READ,
             batch_format="pyarrow",
-            num_gpus=1 if device == "GPU" else None,
-            compute=ray.data.ActorPoolStrategy(size=min(max(int(cluster[device]), 1), len(tasks))),
+            num_gpus=1 if gpus else None,
+            compute=ray.data.ActorPoolStrategy(size=min(max(gpus or offered("CPU"), 1), len(tasks))),
         )
         yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")
 

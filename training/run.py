@@ -23,6 +23,7 @@ from demand.prompts import Renderer, profile_text
 from demand.protocols import TEST, VALIDATION, AnyProtocol, Stage
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import load_checkpoint
+from training import resources
 from training.backend import Join
 from training.examples import Examples, training_packs, validation_packs
 from training.job import VALIDATION_METRIC, Job, train_worker
@@ -93,7 +94,7 @@ class Prepared:
             SettingsError: the workers cannot share the run in its layout.
         """
         plan = self.plan.model_copy(update={"settings": settings})
-        check_layout(settings, plan.workers, has_gpus(plan.workers))
+        check_layout(settings, plan.workers, resources.has_gpus(plan.workers))
         steps = _steps(plan, self.training)
         return replace(self, plan=plan, job=replace(self.job, settings=settings, total_steps=steps, early=early))
 
@@ -123,7 +124,7 @@ def prepare(plan: Plan) -> Prepared:
         SettingsError: the workers cannot share the run in its layout.
     """
     training = plan.settings.training
-    check_layout(plan.settings, plan.workers, has_gpus(plan.workers))
+    check_layout(plan.settings, plan.workers, resources.has_gpus(plan.workers))
     dataset = plan.dataset()
     customers = draw(dataset.customer_ids, plan.customers, training.seed)
     catalogue = plan.protocol.catalogue(dataset, plan.until)
@@ -152,11 +153,6 @@ def prepare(plan: Plan) -> Prepared:
     return Prepared(plan, job, packs, validation)
 
 
-def has_gpus(workers: int) -> bool:
-    """Whether the cluster has a GPU for every worker."""
-    return bool(ray.cluster_resources().get("GPU", 0) >= workers)
-
-
 def draw(customers: Sequence[str], count: int | None, seed: int) -> list[str]:
     """A random sample of customers, sorted; all of them where fewer are there."""
     if count is None or count >= len(customers):
@@ -176,7 +172,7 @@ def fit(
     """Trains with Ray Train, or goes on where a run of that name in that storage stopped.
 
     Args:
-        processors: CPUs of each worker; by default an even share of the cluster's.
+        processors: CPUs of each worker; by default an even share of the cluster's, at least one.
         board: where progress is posted.
         keep: how many snapshots are kept, the best ones and the last; None keeps all.
 
@@ -187,13 +183,13 @@ def fit(
     """
     plan = prepared.plan
     path, filesystem = split(storage)
-    gpu, fewest = has_gpus(plan.workers), plan.settings.training.min_workers
+    gpu, fewest = resources.has_gpus(plan.workers), plan.settings.training.min_workers
     if processors is None:
-        processors = 1 if gpu else max(int(ray.cluster_resources().get("CPU", 1)) // plan.workers, 1)
+        processors = max(resources.processors(plan.workers), 1)
     trainer = TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # returns why it ended early
         train_loop_config={"job": replace(prepared.job, threads=max(int(processors), 1), board=board)},
-        torch_config=Join(backend="nccl" if gpu else "gloo"),
+        torch_config=Join(),
         scaling_config=ScalingConfig(
             num_workers=(fewest, plan.workers) if fewest else plan.workers,  # type: ignore[arg-type]
             use_gpu=gpu,

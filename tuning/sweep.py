@@ -13,6 +13,7 @@ from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY, TuneReportCallba
 
 from demand.errors import SettingsError
 from demand.locations import Location, absolute, inside, split
+from training.resources import processors
 from training.run import Plan, Prepared, finished, fit, prepare, renders
 from tuning.plan import SweepPlan, Trial, ranked
 from tuning.population import domains, train_member
@@ -54,7 +55,7 @@ def run_sweep(
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", WRITTEN_DOWN)
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # which would end the sweep as if it were complete
     folder = absolute(storage) / name
-    processors = max(ray.cluster_resources()["CPU"] / sweep.at_once / sweep.plan.workers - DRIVER_CPU * 2, 0.1)
+    share = max(processors(sweep.plan.workers, runs=sweep.at_once) - DRIVER_CPU * 2, 0.1)
     prepared = _rendered(sweep)
     compared = rungs(min(each.job.total_steps for each in prepared.values()))
     trainable = tune.with_resources(
@@ -63,7 +64,7 @@ def run_sweep(
             prepared=prepared,
             compared=compared,
             storage=folder / "trials",
-            processors=processors,
+            processors=share,
             population=sweep.stopping == "pbt",
         ),
         {"CPU": DRIVER_CPU},

@@ -63,14 +63,13 @@ def serve(
     """
     if context.invoked_subcommand:
         return
-    import ray
-
     from modeling.checkpoint import load_checkpoint
     from modeling.registry import Registry
     from ray_app.cluster import connect
     from ray_app.home import Home
     from serving.application import Served, running
     from serving.scaling import Scaling
+    from training.resources import offered
 
     home = Home.here()
     keys = keys_of(home)
@@ -80,7 +79,7 @@ def serve(
         load_checkpoint(each.checkpoint)  # a damaged one is refused before anything starts
     connect()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: Ray would end with a trace of itself
-    most = max_replicas or max(int(ray.cluster_resources().get("CPU", 1)), min_replicas)
+    most = max_replicas or max(offered("CPU"), min_replicas, 1)
     scaling = Scaling(min_replicas, most, replica_requests, up_seconds, down_seconds)
     served = Served(models, keys, host, port, scaling, without_keys, tls_certificate, tls_key, cache_megabytes)
     with running(served) as endpoint:
