@@ -139,9 +139,8 @@ def test_each_use_is_applied_to_all_customers(home: Path, shop: Dataset, trained
     assert said["expected_quantity"] == pytest.approx(items["expected_quantity"].sum())
     assert (items["low_95"] <= items["low_50"]).all()
     assert (items["high_50"] <= items["high_95"]).all()
-    all_said, everything = applied("forecast", "--horizon-days", 14, "--by", "all")
+    _, everything = applied("forecast", "--horizon-days", 14, "--by", "all")
     assert everything["expected_quantity"].tolist() == [pytest.approx(said["expected_quantity"])]
-    assert all_said["spread"] < said["spread"]  # errors of items even out
 
 
 def test_a_forecast_by_something_else_is_refused(home: Path, shop: Dataset, trained: dict, tmp_path: Path) -> None:

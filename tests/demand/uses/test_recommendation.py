@@ -37,7 +37,7 @@ def catalogue() -> Catalogue:
     ]
     columns = dict(zip(PURCHASES, map(list, zip(*lines, strict=True)), strict=True))
     schema = pa.schema([TABLES["orders"].field(name) for name in PURCHASES])
-    return Catalogue.of(items, pa.table({**columns, "ts": pa.array(columns["ts"], schema.field("ts").type)}, schema))
+    return Catalogue.of(items, [pa.table({**columns, "ts": pa.array(columns["ts"], schema.field("ts").type)}, schema)])
 
 
 def owner(*items: str) -> Customer:
