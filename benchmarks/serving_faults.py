@@ -46,7 +46,7 @@ class Noticed:
     gap_seconds: float
 
 
-async def asked(server: Server, during: Callable[[], object]) -> Noticed:
+async def asked(server: Server, during: Callable[[], object], clients: int = CLIENTS) -> Noticed:
     """So many clients, and what is done to the endpoint while they ask."""
     statuses: Counter[int] = Counter()
     begin = time.perf_counter()
@@ -67,7 +67,7 @@ async def asked(server: Server, during: Callable[[], object]) -> Noticed:
             await asyncio.sleep(BEFORE_SECONDS)
             await asyncio.to_thread(during)
 
-        await asyncio.gather(disturb(), *(client() for _ in range(CLIENTS)))
+        await asyncio.gather(disturb(), *(client() for _ in range(clients)))
     return Noticed(statuses, float(np.diff(np.sort(good)).max(initial=0)))
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from ray_app.cluster import free_port
 
 RAY = Path(sys.prefix) / "bin" / "ray"
 ROOT = Path(__file__).parent.parent
 TOKEN = "0123456789abcdef" * 4
-STARTING_SECONDS, ENDING_SECONDS = 90.0, 10.0
+STARTING_SECONDS, ENDING_SECONDS = 120.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Cluster:
             "--dashboard-agent-listen-port=0",
             "--disable-usage-stats",
         )
-        starting = self.run([str(RAY), "start", *words, *everywhere])
+        starting = self.run([str(RAY), "start", *words, *everywhere], output=subprocess.PIPE)
         said, _ = starting.communicate(timeout=STARTING_SECONDS)
         assert starting.returncode == 0, said[-3_000:]
 
@@ -84,21 +85,32 @@ class Cluster:
             "RAY_ADDRESS": self.address,
             "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{self.dashboard}",
         }
-        return self.run([sys.executable, "-m", "ray_app.cli", *map(str, words)], at)
+        return self.run([sys.executable, "-m", "ray_app.cli", *map(str, words)], at, subprocess.PIPE)
 
-    def run(self, command: list[str], environment: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+    def run(
+        self, command: list[str], environment: Mapping[str, str] | None = None, output: int = subprocess.DEVNULL
+    ) -> "subprocess.Popen[str]":
         """A process that ends with the cluster."""
         process = subprocess.Popen(
             command,
             env={**os.environ, **self.environment, **(environment or {})},
             cwd=ROOT,
             text=True,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         self.started.append(process)
         return process
+
+    def running(self, command: str) -> list[psutil.Process]:
+        """Those of this cluster's processes in whose command line that stands."""
+        found = []
+        for each in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if command in " ".join((process := psutil.Process(each)).cmdline()):
+                    found.append(process)
+        return found
 
     def processes(self) -> list[int]:
         """All that this cluster started, however deep below: each command is a session of its own, which children keep
@@ -117,7 +129,11 @@ def cluster(**environment: str) -> Iterator[Cluster]:
     """No node yet, and none at the end."""
     state = Path(tempfile.mkdtemp(prefix="ray-"))  # a short path: Ray's sockets lie there
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-    made = Cluster(state, {**token, **environment})
+    patience = {  # on a machine that does much else, where a node's agent may take longer than Ray's 30 s
+        "RAY_raylet_start_wait_time_s": f"{STARTING_SECONDS:g}",
+        "RAY_agent_register_timeout_ms": f"{STARTING_SECONDS * 1_000:g}",
+    }
+    made = Cluster(state, {**token, **patience, **environment})
     try:
         yield made
     finally:

@@ -1,15 +1,21 @@
 """cluster.yaml's autoscaler for real, with Ray's fake provider: a node is a raylet on this machine, a GPU a label."""
 
+import contextlib
 import json
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pyarrow.parquet as pq
 import pytest
 import torch.distributed
 import yaml
 
 from demand.dataset import Dataset
+from ray_app.cluster import free_port
 from tests.clusters import ROOT, Cluster, cluster, wait_until
 from tests.conftest import CUTOFF
 
@@ -26,7 +32,6 @@ ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nothing takes these nodes away with a notice
 }
 IDLE_SECONDS = 12
-SMALL = ("--preset", "tiny", "--customers", 20, "--set", "training.validation_customers=20")
 TRIALS = 4
 PATIENCE = 300.0
 """Seconds for some thirty processes to start on two cores, beside whatever else runs there."""
@@ -74,28 +79,67 @@ def growing() -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state folder of all that is done here."""
+    return tmp_path_factory.mktemp("home")
+
+
 def workers(growing: Cluster) -> int:
     """Nodes beside the head."""
     return len(growing.nodes()) - 1
 
 
+def watched(growing: Cluster, command: "subprocess.Popen[str]") -> tuple[str, int]:
+    """What a command said at its end, and the most workers that there were meanwhile."""
+    most = 0
+    end = time.monotonic() + PATIENCE
+    while command.poll() is None and time.monotonic() < end:
+        most = max(most, workers(growing))
+        time.sleep(0.2)
+    said, _ = command.communicate(timeout=1)
+    assert command.returncode == 0, said
+    return said, most
+
+
 def test_a_sweep_grows_the_cluster_to_what_its_trials_ask_for_and_it_shrinks_after(
-    growing: Cluster, shop: Dataset, tmp_path: Path
+    growing: Cluster, shop: Dataset, home: Path
 ) -> None:
     assert workers(growing) == 0
 
-    words = ("--data", shop.folder, "--cutoff", CUTOFF, *SMALL, "--prompt-format", "compact", "--stopping", "none")
-    rates = "training.learning_rate=[0.001, 0.002, 0.004, 0.008]"
-    sweep = growing.demandcast(
-        "tune", *words, "--search", "grid", "--vary", rates, "--at-once", TRIALS, "--json", home=tmp_path
-    )
-    seen = []
-    wait_until(lambda: seen.append(workers(growing)) or sweep.poll() is not None, PATIENCE)
-    said, _ = sweep.communicate(timeout=1)
+    few = ("--preset", "tiny", "--customers", 20, "--set", "training.validation_customers=20")
+    rates = ("--search", "grid", "--vary", "training.learning_rate=[0.001, 0.002, 0.004, 0.008]")
+    words = ("--data", shop.folder, "--cutoff", CUTOFF, *few, "--prompt-format", "compact", "--stopping", "none")
+    sweep = growing.demandcast("tune", *words, *rates, "--at-once", TRIALS, "--json", home=home)
+    said, most = watched(growing, sweep)
 
-    assert sweep.returncode == 0, said
     trials = json.loads(said.splitlines()[-1])["trials"]
     assert [each["metrics"]["progress"] for each in trials] == [1] * TRIALS
-    assert max(seen) == TRIALS
-    assert all(each["resources_total"].get("GPU") == 1 for each in growing.nodes()[1:])
+    assert most == TRIALS
     assert wait_until(lambda: workers(growing) == 0, IDLE_SECONDS + PATIENCE)
+
+
+def test_then_predictions_for_all_customers_start_workers_again(growing: Cluster, shop: Dataset, home: Path) -> None:
+    out = home / "predictions.parquet"
+    words = ("--data", shop.folder, "--as-of", CUTOFF, "--out", out)
+    _, most = watched(growing, growing.demandcast("predict", *words, home=home))
+
+    assert most >= 1
+    assert set(pq.read_table(out)["customer_id"].to_pylist()) == set(shop.customer_ids)
+
+
+def test_and_so_does_an_endpoint(growing: Cluster, home: Path) -> None:
+    assert wait_until(lambda: workers(growing) == 0, IDLE_SECONDS + PATIENCE)
+
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    serve = growing.demandcast("serve", "--port", port, home=home)
+
+    assert wait_until(lambda: serve.poll() is not None or answers(url), PATIENCE)
+    assert workers(growing) == 1
+
+
+def answers(url: str) -> bool:
+    """Whether an endpoint predicts."""
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.post(f"{url}/v1/predict", json={"customer": {}}, timeout=PATIENCE).status_code == 200
+    return False
