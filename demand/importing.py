@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 from demand.errors import DataError
 from demand.locations import MANIFEST, Location, whole
 from demand.moments import iso
+from demand.sorter import Sorter
 from demand.tables import SCHEMA_VERSION, SORT_KEYS, TABLES
 from demand.validation import split_rows
 
@@ -44,6 +47,43 @@ class Counts:
     rejected: Counter[str] = field(default_factory=Counter)
 
 
+class Sold:
+    """What order lines say together, counted while they pass by, sorted.
+
+    Attributes:
+        customers, orders: how many.
+        first, last: moments.
+        items: ids.
+    """
+
+    def __init__(self) -> None:
+        self.customers = self.orders = 0
+        self.first, self.last = sys.maxsize, 0
+        self.items: set[str] = set()
+
+    def counting(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The same lines."""
+        open_orders = TABLES["orders"].empty_table().select(_ORDER)  # of a customer of whom more lines may come
+        for lines in tables:
+            if len(lines):
+                self.items.update(pc.unique(lines["item_id"]).to_pylist())
+                span = pc.min_max(lines["ts"].cast(pa.int64()))
+                self.first, self.last = min(self.first, span["min"].as_py()), max(self.last, span["max"].as_py())
+                orders = pa.concat_tables([open_orders, lines.select(_ORDER)]).group_by(_ORDER).aggregate([])
+                more = pc.equal(orders["customer_id"], lines["customer_id"][-1])
+                self._add(orders.filter(pc.invert(more)))
+                open_orders = orders.filter(more)
+            yield lines
+        self._add(open_orders)
+
+    def _add(self, orders: pa.Table) -> None:
+        self.customers += pc.count_distinct(orders["customer_id"]).as_py()
+        self.orders += len(orders)
+
+
+_ORDER = ["customer_id", "order_id"]
+
+
 def import_dataset(
     source: str, chunks: Iterable[Chunk], out: Location, progress: Callable[[str, int], None] = lambda file, rows: None
 ) -> dict[str, Any]:
@@ -63,46 +103,50 @@ def import_dataset(
 
 
 def _write(source: str, chunks: Iterable[Chunk], folder: Path, progress: Callable[[str, int], None]) -> dict[str, Any]:
-    kept: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
+    with TemporaryDirectory(dir=folder.parent) as runs:
+        kept = {name: Sorter(schema, SORT_KEYS[name], Path(runs) / name) for name, schema in TABLES.items()}
+        counts = _check(chunks, kept, progress)
+        sold = Sold()
+        tables = {name: sorter.tables() for name, sorter in kept.items()}
+        tables["orders"] = sold.counting(tables["orders"])
+        tables["items"] = _complete_items(tables["items"], sold)  # once the orders, which come first, were counted
+        rows = {name: _write_table(folder, name, tables[name]) for name in TABLES}
+    if not rows["orders"]:
+        raise DataError(f"{source}: no usable order line in {', '.join(counts) or 'it'}")
+    manifest = {
+        "source": source,
+        "schema_version": SCHEMA_VERSION,
+        "rows": rows,
+        "files": {
+            file: {"in": count.rows_in, "kept": count.rows_kept, "rejected": dict(sorted(count.rejected.items()))}
+            for file, count in counts.items()
+        },
+        "customers": sold.customers,
+        "orders": sold.orders,
+        "first_order": iso(sold.first),
+        "last_order": iso(sold.last),
+        "content_hash": _content_hash(folder),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
+    return manifest
+
+
+def _check(
+    chunks: Iterable[Chunk], kept: Mapping[str, Sorter], progress: Callable[[str, int], None]
+) -> dict[str, Counts]:
+    """Puts every row where it belongs, and counts what became of each file's."""
     counts: dict[str, Counts] = {}
     for chunk in chunks:
         good, reasons = split_rows(chunk.table, chunk.rows, chunk.file)
-        kept[chunk.table].append(good)
+        kept[chunk.table].add(good)
         if len(reasons):
-            kept["quarantine"].append(_quarantine(chunk, reasons))
+            kept["quarantine"].add(_quarantine(chunk, reasons))
         count = counts.setdefault(chunk.file, Counts())
         count.rows_in += len(chunk.rows)
         count.rows_kept += good.num_rows
         count.rejected.update(reasons)
         progress(chunk.file, count.rows_in)
-    tables = {
-        name: pa.concat_tables([schema.empty_table(), *kept.pop(name)]).sort_by(
-            [(key, "ascending") for key in SORT_KEYS[name]]
-        )
-        for name, schema in TABLES.items()
-    }
-    if not tables["orders"].num_rows:
-        raise DataError(f"{source}: no usable order line in {', '.join(counts) or 'it'}")
-    tables["items"] = _complete_items(tables)
-    for name, table in tables.items():
-        pq.write_table(table, folder / f"{name}.parquet", row_group_size=ROW_GROUP, compression="zstd")
-    span = pc.min_max(tables["orders"]["ts"].cast(pa.int64()))
-    manifest = {
-        "source": source,
-        "schema_version": SCHEMA_VERSION,
-        "rows": {name: table.num_rows for name, table in tables.items()},
-        "files": {
-            file: {"in": count.rows_in, "kept": count.rows_kept, "rejected": dict(sorted(count.rejected.items()))}
-            for file, count in counts.items()
-        },
-        "customers": len(pc.unique(tables["orders"]["customer_id"])),
-        "orders": tables["orders"].group_by(["customer_id", "order_id"]).aggregate([]).num_rows,
-        "first_order": iso(span["min"].as_py()),
-        "last_order": iso(span["max"].as_py()),
-        "content_hash": _content_hash(folder),
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
-    return manifest
+    return counts
 
 
 def _quarantine(chunk: Chunk, reasons: pd.Series) -> pa.Table:
@@ -118,19 +162,40 @@ def _quarantine(chunk: Chunk, reasons: pd.Series) -> pa.Table:
     )
 
 
-def _complete_items(tables: dict[str, pa.Table]) -> pa.Table:
+def _complete_items(tables: Iterable[pa.Table], sold: Sold) -> Iterator[pa.Table]:
     """Every item that an order names is in the catalogue, under its id where the source gave no name."""
-    known = tables["items"]
-    unknown = sorted(set(pc.unique(tables["orders"]["item_id"]).to_pylist()) - set(known["item_id"].to_pylist()))
-    if not unknown:
-        return known
-    rows = [{"item_id": item, "name": item} for item in unknown]
-    return pa.concat_tables([known, pa.Table.from_pylist(rows, schema=TABLES["items"])]).sort_by("item_id")
+    known = pa.concat_tables(tables)
+    unknown = [{"item_id": item, "name": item} for item in sold.items.difference(known["item_id"].to_pylist())]
+    yield pa.concat_tables([known, pa.Table.from_pylist(unknown, schema=known.schema)]).sort_by("item_id")
+
+
+def _write_table(folder: Path, name: str, tables: Iterable[pa.Table]) -> int:
+    """Writes one file of the dataset and returns its rows. Its bytes do not depend on how they are cut into tables."""
+    rows = 0
+    with pq.ParquetWriter(folder / f"{name}.parquet", TABLES[name], compression="zstd") as file:
+        for group in _groups(tables, ROW_GROUP):
+            file.write_table(group)
+            rows += len(group)
+    return rows
+
+
+def _groups(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The same rows in tables of one size, the last of which may be smaller."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= size:
+            rows = pa.concat_tables(waiting)
+            for start in range(0, len(rows) // size * size, size):
+                yield rows.slice(start, size).combine_chunks()
+            waiting = [rows.slice(len(rows) // size * size)]
+    yield pa.concat_tables(waiting).combine_chunks()
 
 
 def _content_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in TABLES:
         digest.update(name.encode())
-        digest.update(hashlib.sha256((folder / f"{name}.parquet").read_bytes()).digest())
+        with (folder / f"{name}.parquet").open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
