@@ -1,5 +1,6 @@
 """The catalogue: everything that demand is predicted for, and how it sold before a moment."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,10 @@ from demand.tables import TABLES
 
 PURCHASES = ["customer_id", "ts", "order_id", "item_id", "quantity", "amount"]
 """Columns of the order lines that sales figures come from."""
+DAYS, FIRST_DAY = 1 << 22, -719_162
+"""More days than there are from the year 1, which counted from 1970-01-01 on begins with FIRST_DAY, to 9999."""
+FEWEST_ADDED = 1 << 20
+"""Rows that are waited for before they are added up."""
 DAILY = ["sold_days", "sold_orders", "sold_first", "sold_again"]
 
 
@@ -30,25 +35,17 @@ class Catalogue:
     table: pa.Table
 
     @classmethod
-    def of(cls, items: pa.Table, lines: pa.Table) -> "Catalogue":
-        """Items, with sales figures from order lines, PURCHASES."""
-        purchases = lines.group_by(["customer_id", "order_id", "item_id"]).aggregate(
-            [("quantity", "sum"), ("amount", "sum"), ("ts", "min")]
-        )
-        sold = purchases.group_by("item_id").aggregate(
-            [("quantity_sum", "count"), ("quantity_sum", "mean"), ("amount_sum", "mean")]
-        )
-        overall = [pc.mean(purchases[name]).as_py() or 0.0 for name in ("quantity_sum", "amount_sum")]
-        joined = items.join(sold, "item_id").sort_by("item_id")
-        columns = {name: joined[name] for name in TABLES["items"].names}
-        columns["orders"] = pc.fill_null(joined["quantity_sum_count"], 0)
-        columns["mean_quantity"] = pc.fill_null(joined["quantity_sum_mean"], overall[0])
-        columns["mean_amount"] = pc.fill_null(joined["amount_sum_mean"], overall[1])
-        return cls(pa.table({**columns, **_daily(purchases, columns["item_id"])}).combine_chunks())
+    def of(cls, items: pa.Table, lines: Iterable[pa.Table]) -> "Catalogue":
+        """Items, with sales figures from order lines, PURCHASES, some customers with all of theirs at a time."""
+        items = items.select(TABLES["items"].names).sort_by("item_id")
+        tally = Tally(items["item_id"].combine_chunks())
+        for some in lines:
+            tally.add(some)
+        return cls(pa.table({**{name: items[name] for name in items.column_names}, **tally.columns()}).combine_chunks())
 
-    def with_sales(self, lines: pa.Table) -> "Catalogue":
-        """The same items, with sales figures from other order lines, PURCHASES."""
-        return Catalogue.of(self.table.select(TABLES["items"].names), lines)
+    def with_sales(self, lines: Iterable[pa.Table]) -> "Catalogue":
+        """The same items, with sales figures from other order lines, as in `of`."""
+        return Catalogue.of(self.table, lines)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -100,21 +97,53 @@ class Catalogue:
         return list(self.table.select(TABLES["items"].names).to_pylist())
 
 
-def _daily(purchases: pa.Table, item_ids: pa.ChunkedArray) -> dict[str, pa.Array]:
-    """The columns DAILY of purchases, one row for each order and item."""
-    places = pc.index_in(purchases["item_id"], value_set=item_ids.combine_chunks())
-    known = purchases.filter(places.is_valid())
-    items = np.asarray(places.drop_null(), dtype=np.int64)
-    customers = np.asarray(known["customer_id"].combine_chunks().dictionary_encode().indices)
-    times = np.asarray(known["ts_min"].cast(pa.int64()))
-    days = times // DAY
-    first = int(days.min(initial=0))
-    span = int(days.max(initial=0)) - first + 1
-    cells, cell_L = np.unique(items * span + days - first, return_inverse=True)
-    counts = [np.bincount(cell_L, each, len(cells)) for each in visits(customers, items, times).T]
-    starts = pa.array(np.searchsorted(cells, np.arange(len(item_ids) + 1) * span), type=pa.int32())
-    values = [cells % span + first, *counts]
-    return {
-        name: pa.ListArray.from_arrays(starts, pa.array(each.astype(np.int32)))
-        for name, each in zip(DAILY, values, strict=True)
-    }
+class Tally:
+    """What sold, added up; as large as the items' days on which they sold, however many customers bought them."""
+
+    def __init__(self, item_ids: pa.Array) -> None:
+        self._item_ids = item_ids
+        self._totals = np.zeros((len(item_ids) + 1, 3))  # orders, quantity, amount; in the last row of everything
+        self._days: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(self, lines: pa.Table) -> None:
+        """Counts PURCHASES of some customers: all of theirs."""
+        by_order = lines.group_by(["customer_id", "order_id", "item_id"], use_threads=False)
+        purchases = by_order.aggregate([("quantity", "sum"), ("amount", "sum"), ("ts", "min")])
+        figures_L3 = np.stack(
+            [np.ones(len(purchases)), *(np.asarray(purchases[name]) for name in ("quantity_sum", "amount_sum"))], axis=1
+        )
+        self._totals[-1] += figures_L3.sum(0)
+        places = pc.index_in(purchases["item_id"].combine_chunks(), value_set=self._item_ids)
+        known = np.asarray(places.is_valid())
+        items = np.asarray(places.drop_null(), dtype=np.int64)
+        np.add.at(self._totals, items, figures_L3[known])
+        customers = np.asarray(purchases["customer_id"].combine_chunks().dictionary_encode().indices)[known]
+        times = np.asarray(purchases["ts_min"].cast(pa.int64()))[known]
+        self._days.append((items * DAYS + times // DAY - FIRST_DAY, visits(customers, items, times)))
+        if sum(len(cells) for cells, _ in self._days[1:]) > max(len(self._days[0][0]), FEWEST_ADDED):
+            self._add_up()
+
+    def columns(self) -> dict[str, pa.Array]:
+        """The catalogue's columns of sales figures."""
+        orders = self._totals[:-1, 0]
+        overall = self._totals[-1, 1:] / max(self._totals[-1, 0], 1)
+        means = np.where(orders[:, None] > 0, self._totals[:-1, 1:] / np.maximum(orders, 1)[:, None], overall)
+        cells, counts = self._add_up()
+        starts = pa.array(np.searchsorted(cells, np.arange(len(orders) + 1) * DAYS), type=pa.int32())
+        daily = zip(DAILY, [cells % DAYS + FIRST_DAY, *counts.T], strict=True)
+        return {
+            "orders": pa.array(orders.astype(np.int64)),
+            "mean_quantity": pa.array(means[:, 0]),
+            "mean_amount": pa.array(means[:, 1]),
+            **{name: pa.ListArray.from_arrays(starts, pa.array(each.astype(np.int32))) for name, each in daily},
+        }
+
+    def _add_up(self) -> tuple[np.ndarray, np.ndarray]:
+        """One row for each item and day, (C,) as item times DAYS and the day, and (C, 3) counts."""
+        none = (np.zeros(0, dtype=np.int64), np.zeros((0, 3), dtype=np.int64))
+        cells_L, counts_L3 = map(np.concatenate, zip(none, *self._days, strict=True))
+        cells, cell_L = np.unique(cells_L, return_inverse=True)
+        counts = np.zeros((len(cells), 3), dtype=np.int64)
+        np.add.at(counts, cell_L, counts_L3)
+        self._days = [(cells, counts)]
+        return cells, counts

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, reduce
 from operator import and_
 from typing import Any, TypeVar
@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 from demand.customer import Browsing, Customer, Order, Review, merge_lines
 from demand.errors import DataError
 from demand.locations import MANIFEST, Location, location
-from demand.tables import SCHEMA_VERSION, TABLES, read_schema, read_table
+from demand.tables import SCHEMA_VERSION, TABLES, read_schema, read_table, scan_table
 
 Event = TypeVar("Event", Browsing, Review)
+CUSTOMERS_READ = 2_048
+"""At a time."""
 
 
 @dataclass(frozen=True)
@@ -68,44 +70,59 @@ class Dataset:
 
         Filters see moments as they are in the file, also where days are whole.
         """
-        conditions = [
-            pc.field(column).isin(list(values)) | pc.field(column).is_null()
-            for column, values in self.only.items()
-            if column in TABLES[name].names
-        ]
-        if filters:
-            conditions.append(pq.filters_to_expression(filters))
-        chosen = reduce(and_, conditions) if conditions else None
-        table = read_table(self.folder / f"{name}.parquet", columns=columns, filters=chosen)
+        table = read_table(self._file(name), columns=columns, filters=self._chosen(name, filters))
         return _by_day(table) if self.whole_days and name == "orders" else table
+
+    def lines(self, columns: list[str], filters: Any = None) -> Iterator[pa.Table]:
+        """Order lines as `table` gives them, of some customers at a time: all of theirs, and never many.
+
+        Args:
+            columns: customer_id among them.
+        """
+        rest = TABLES["orders"].empty_table().select(columns)
+        for batch in scan_table(self._file("orders"), columns, self._chosen("orders", filters)):
+            if not len(batch):
+                continue
+            lines = pa.concat_tables([rest, _by_day(batch) if self.whole_days else batch])
+            last = pc.index(lines["customer_id"], lines["customer_id"][-1]).as_py()  # of whom more may come
+            if last:
+                yield lines.slice(0, last)
+            rest = lines.slice(last)
+        yield rest
+
+    def buyers(self, filters: Any = None) -> pa.Array:
+        """The ids of customers with order lines that `filters` lets through, sorted."""
+        ids = [pc.unique(lines["customer_id"]) for lines in self.lines(["customer_id"], filters)]
+        return pa.concat_arrays(ids)
 
     @cached_property
     def customer_ids(self) -> list[str]:
         """Every customer with an order or attributes, sorted."""
-        ids = set(self.table("orders", ["customer_id"])["customer_id"].unique().to_pylist())
-        ids.update(self.table("customers", ["customer_id"])["customer_id"].to_pylist())
-        return sorted(ids)
+        people = self.table("customers", ["customer_id"])["customer_id"].combine_chunks()
+        return list(pc.unique(pa.concat_arrays([self.buyers(), people])).sort().to_pylist())
 
     def customers(self, ids: Sequence[str] | None = None, before: int | None = None) -> Iterator[Customer]:
-        """Customers in the order of their ids, with events before a moment only.
+        """Customers in the order of their ids, with events before a moment only, read some at a time.
 
         Args:
             ids: sorted ids of those wanted; others that lie between them are read past, so ranges are cheapest.
             before: events from this moment on are not read.
         """
         wanted = self.customer_ids if ids is None else ids
-        if not wanted:
-            return
-        span = [("customer_id", ">=", wanted[0]), ("customer_id", "<=", wanted[-1])]
+        for start in range(0, len(wanted), CUSTOMERS_READ):
+            yield from self._read(wanted[start : start + CUSTOMERS_READ], before)
+
+    def _read(self, ids: Sequence[str], before: int | None) -> Iterator[Customer]:
+        wanted = [("customer_id", ">=", ids[0]), ("customer_id", "<=", ids[-1]), ("customer_id", "in", ids)]
         past = [] if before is None else earlier(before)
-        orders = _orders(self.table("orders", filters=span + past))
-        browsing = _events(self.table("browsing", filters=span + past), Browsing, ("action", "item_id", "text"))
-        reviews = _events(self.table("reviews", filters=span + past), Review, ("item_id", "rating", "text"))
-        people = self.table("customers", filters=span)
+        orders = _orders(self.table("orders", filters=wanted + past))
+        browsing = _events(self.table("browsing", filters=wanted + past), Browsing, ("action", "item_id", "text"))
+        reviews = _events(self.table("reviews", filters=wanted + past), Review, ("item_id", "rating", "text"))
+        people = self.table("customers", filters=wanted)
         attributes = dict(
             zip(people["customer_id"].to_pylist(), map(dict, people["attributes"].to_pylist()), strict=True)
         )
-        for customer_id in wanted:
+        for customer_id in ids:
             yield Customer(
                 customer_id,
                 tuple(orders.get(customer_id, ())),
@@ -113,6 +130,24 @@ class Dataset:
                 tuple(reviews.get(customer_id, ())),
                 attributes.get(customer_id, {}),
             )
+
+    def _file(self, table: str) -> Location:
+        return self.folder / f"{table}.parquet"
+
+    def _chosen(self, table: str, filters: Any) -> Any:
+        """An expression for what is left of a table and let through."""
+        conditions = [
+            pc.field(column).isin(list(values)) | pc.field(column).is_null()
+            for column, values in self.only.items()
+            if column in TABLES[table].names
+        ]
+        if filters:
+            conditions.append(pq.filters_to_expression(filters))
+        return reduce(and_, conditions) if conditions else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes, which need not be sent everyone's id."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 def earlier(moment: int) -> list[tuple[str, str, Any]]:
@@ -136,10 +171,9 @@ def _by_day(orders: pa.Table) -> pa.Table:
     """Order lines with their day as moment and as order; rows sorted by customer and moment stay so."""
     if "ts" in orders.column_names:
         days = pc.floor_temporal(orders["ts"], unit="day")
-        orders = orders.set_column(orders.column_names.index("ts"), "ts", days)
-        if "order_id" in orders.column_names:
-            names = pc.strftime(days, "%Y-%m-%d")
-            orders = orders.set_column(orders.column_names.index("order_id"), "order_id", names)
+        for name, values in (("ts", days), ("order_id", pc.strftime(days, "%Y-%m-%d"))):
+            if name in orders.column_names:
+                orders = orders.set_column(orders.column_names.index(name), orders.schema.field(name), values)
     return orders
 
 

@@ -1,8 +1,10 @@
 """The Parquet tables of a dataset folder: names, columns and types. The layout is a contract."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from demand.locations import Location, split
@@ -95,3 +97,11 @@ def read_table(file: Location, **options: Any) -> pa.Table:
     """A Parquet file as pyarrow.parquet.read_table gives it; of a remote one only what is asked for is fetched."""
     path, filesystem = split(file)
     return pq.read_table(path, filesystem=filesystem, **options)
+
+
+def scan_table(file: Location, columns: Sequence[str], chosen: pa.dataset.Expression | None) -> Iterator[pa.Table]:
+    """The same a row group or less at a time, in order, so that memory does not grow with the file."""
+    path, filesystem = split(file)
+    parquet = pa.dataset.dataset(path, format="parquet", filesystem=filesystem)
+    for batch in parquet.to_batches(columns=list(columns), filter=chosen, batch_readahead=2, fragment_readahead=1):
+        yield pa.Table.from_batches([batch])

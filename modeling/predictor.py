@@ -1,12 +1,13 @@
 """Prediction: a loaded checkpoint answers questions about customers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from demand.catalogue import Catalogue
 from demand.errors import CheckpointError
 from demand.locations import Location
 from demand.metrics import top_k
@@ -59,11 +60,16 @@ class Predictor:
         """Raises CheckpointError where the folder is damaged or no checkpoint."""
         return cls(load_checkpoint(folder))
 
-    def read_sales(self, lines: pa.Table) -> None:
-        """Takes what sold, day by day, from order lines (demand.catalogue.PURCHASES), not from the checkpoint, whose
-        sales end where training did. No line may be of a moment that is asked about, or later."""
-        self.catalogue = self.catalogue.with_sales(lines)
-        self.model.head.sales = self.catalogue.sales
+    def read_sales(self, lines: Iterable[pa.Table]) -> None:
+        """Takes what sold, day by day, from order lines (demand.catalogue.PURCHASES, of some customers at a time), not
+        from the checkpoint, whose sales end where training did. No line may be of a moment that is asked about, or
+        later."""
+        self.take_sales(self.catalogue.with_sales(lines))
+
+    def take_sales(self, catalogue: Catalogue) -> None:
+        """The same of a catalogue of the same items, which has read them."""
+        self.catalogue = catalogue
+        self.model.head.sales = catalogue.sales
 
     def forecasts(self, questions: Sequence[Question]) -> np.ndarray:
         """The chance that the customer orders at all, and how often each item is expected, (R, 1 + V) float32."""

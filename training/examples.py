@@ -49,23 +49,24 @@ def training_packs(examples: Examples, until: Stage, epochs: int) -> Materialize
     Args:
         until: the stage whose moments nothing is seen from.
     """
-    protocol = examples.protocol
+    dataset, renderer, protocol = examples.dataset, examples.renderer, examples.protocol
     ranges = _ranges(examples.customers)
     tasks = [
-        {"epoch": epoch, "range": int(place)}
+        {"epoch": epoch, "range": place, "ids": ranges[place]}
         for epoch in range(epochs)
-        for place in np.random.default_rng([examples.seed, epoch]).permutation(len(ranges))
+        for place in np.random.default_rng([examples.seed, epoch]).permutation(len(ranges)).tolist()
     ]
+    seed, alone = examples.seed, examples.alone
 
-    def render(epoch: int, place: int) -> Iterator[Prompt]:
-        rng = np.random.default_rng([examples.seed, epoch, place])
+    def render(epoch: int, place: int, ids: list[str]) -> Iterator[Prompt]:
+        rng = np.random.default_rng([seed, epoch, place])
         prompts = [
             prompt
-            for case in protocol.cases(examples.dataset, ranges[place], until)
-            for prompt in examples.renderer.training_prompts(case.past, case.moment, rng, protocol.at_orders)
+            for case in protocol.cases(dataset, ids, until)
+            for prompt in renderer.training_prompts(case.past, case.moment, rng, protocol.at_orders)
         ]
-        if examples.alone:
-            prompts = [each for prompt in prompts for each in _alone(prompt, examples.alone, rng)]
+        if alone:
+            prompts = [each for prompt in prompts for each in _alone(prompt, alone, rng)]
         rng.shuffle(prompts)
         yield from prompts
 
@@ -74,23 +75,25 @@ def training_packs(examples: Examples, until: Stage, epochs: int) -> Materialize
 
 def validation_packs(examples: Examples) -> MaterializedDataset[Any]:
     """Microbatches that ask for the next order as validation does, with what was bought as the truth."""
-    ranges = _ranges(examples.customers)
-    renderer = examples.renderer
+    dataset, renderer, protocol = examples.dataset, examples.renderer, examples.protocol
 
-    def render(epoch: int, place: int) -> Iterator[Prompt]:
-        questions = examples.protocol.questions(examples.dataset, ranges[place], renderer.catalogue, VALIDATION)
+    def render(epoch: int, place: int, ids: list[str]) -> Iterator[Prompt]:
+        questions = protocol.questions(dataset, ids, renderer.catalogue, VALIDATION)
         for customer, moment, target in zip(questions.customers, questions.moments, questions.next_order, strict=True):
             yield renderer.prompt(customer, moment, NEXT_ORDER).with_targets([target])
 
-    tasks = [{"epoch": 0, "range": place} for place in range(len(ranges))]
+    tasks = [{"epoch": 0, "range": place, "ids": ids} for place, ids in enumerate(_ranges(examples.customers))]
     return _packs(tasks, render, examples.microbatch_tokens)
 
 
 def _packs(
-    tasks: list[dict[str, int]], render: Callable[[int, int], Iterable[Prompt]], tokens: int
+    tasks: list[dict[str, Any]], render: Callable[[int, int, list[str]], Iterable[Prompt]], tokens: int
 ) -> MaterializedDataset[Any]:
-    def run(task: Any) -> pa.Table:
-        rows = [pack(group) for group in _groups(render(int(task["epoch"][0]), int(task["range"][0])), tokens)]
+    """Each task brings its customers' ids along: `render` goes to every one of them, and must not grow with all ids."""
+
+    def run(task: pa.Table) -> pa.Table:
+        (row,) = task.to_pylist()
+        rows = [pack(group) for group in _groups(render(row["epoch"], row["range"], row["ids"]), tokens)]
         return pa.table({name: pa.array([row[name] for row in rows], type=_ARROW[name]) for name in TYPES})
 
     context = ray.data.DataContext.get_current().copy()
@@ -98,7 +101,7 @@ def _packs(
     context.enable_progress_bars = False
     with ray.data.DataContext.current(context):
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
-        packs: MaterializedDataset[Any] = rows.map_batches(run, batch_size=1, batch_format="numpy").materialize()
+        packs: MaterializedDataset[Any] = rows.map_batches(run, batch_size=1, batch_format="pyarrow").materialize()
     return packs
 
 

@@ -9,16 +9,19 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
-from demand.catalogue import PURCHASES
+from demand.catalogue import PURCHASES, Catalogue
 from demand.dataset import Dataset, earlier
 from demand.errors import DataError
 from demand.locations import Location, absolute, whole
 from demand.moments import iso
 from demand.prompts import NEXT_ORDER
 from demand.questions import Question
+from modeling.checkpoint import load_checkpoint
 from modeling.predictor import Predictor
 
-CUSTOMERS_PER_TASK = 64
+CUSTOMERS_PER_TASK = 512
+"""What one actor is given at a time; it reads and answers CUSTOMERS_READ of them together."""
+CUSTOMERS_READ = 64
 SCHEMA = pa.schema(
     [
         ("customer_id", pa.string()),
@@ -34,10 +37,12 @@ SCHEMA = pa.schema(
 class CustomerPredictor:
     """A Ray Data actor: loads the model once, then answers for ranges of customers."""
 
-    def __init__(self, data: str, model: str, as_of: int, horizon_days: int, k: int) -> None:
+    def __init__(
+        self, data: str, model: str, catalogue: "ray.ObjectRef[Catalogue]", as_of: int, horizon_days: int, k: int
+    ) -> None:
         self.dataset = Dataset.open(data)
         self.predictor = Predictor.load(model)
-        self.predictor.read_sales(self.dataset.table("orders", PURCHASES, earlier(as_of)))
+        self.predictor.take_sales(ray.get(catalogue))
         self.as_of, self.horizon_days, self.k = as_of, horizon_days, k
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -77,19 +82,21 @@ def predict_all(
         DataError: nobody ordered before `as_of`.
     """
     dataset = Dataset.open(data)
-    ids = dataset.table("orders", ["customer_id"], earlier(as_of))["customer_id"].unique().sort()
+    ids = pa.table({"customer_id": dataset.buyers(earlier(as_of))})
     if not len(ids):
         raise DataError(f"{data}: no customer has an order before {iso(as_of)}")
+    sold = ray.put(load_checkpoint(model).catalogue.with_sales(dataset.lines(PURCHASES, earlier(as_of))))
     cluster = ray.cluster_resources()
     device = "GPU" if cluster.get("GPU", 0) >= 1 else "CPU"
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = os.isatty(2)
     with ray.data.DataContext.current(context), whole(out) as fresh, pq.ParquetWriter(fresh, SCHEMA) as file:
-        answers = ray.data.from_arrow(pa.table({"customer_id": ids})).map_batches(
+        tasks = [ids.slice(start, CUSTOMERS_PER_TASK) for start in range(0, len(ids), CUSTOMERS_PER_TASK)]
+        answers = ray.data.from_arrow(tasks).map_batches(
             CustomerPredictor,
-            fn_constructor_args=(str(absolute(data)), model, as_of, horizon_days, k),
-            batch_size=CUSTOMERS_PER_TASK,
+            fn_constructor_args=(str(absolute(data)), model, sold, as_of, horizon_days, k),
+            batch_size=CUSTOMERS_READ,
             batch_format="pyarrow",
             num_gpus=1 if device == "GPU" else None,
             concurrency=(1, max(int(cluster[device]), 1)),

@@ -51,8 +51,8 @@ class Cutoff(Protocol):
         end = start + self.horizon_days(stage) * DAY
         return (Case.at(each, start, end) for each in dataset.customers(ids, before=end))
 
-    def lines(self, dataset: Dataset, stage: Stage) -> pa.Table:
-        return dataset.table("orders", PURCHASES, earlier(self.moment(stage)))
+    def lines(self, dataset: Dataset, stage: Stage) -> Iterator[pa.Table]:
+        return dataset.lines(PURCHASES, earlier(self.moment(stage)))
 
     def fewest(self, stage: Stage) -> int:
         return MINIMUM_ORDERS

@@ -53,8 +53,9 @@ class Protocol(BaseModel, ABC):
         """
 
     @abstractmethod
-    def lines(self, dataset: Dataset, stage: Stage) -> pa.Table:
-        """Order lines (demand.catalogue.PURCHASES) before each customer's moment of a stage."""
+    def lines(self, dataset: Dataset, stage: Stage) -> Iterator[pa.Table]:
+        """Order lines (demand.catalogue.PURCHASES) before each customer's moment of a stage, of some customers at a
+        time: all of theirs."""
 
     @abstractmethod
     def fewest(self, stage: Stage) -> int:

@@ -69,11 +69,11 @@ class Taiw(Protocol):
     def cases(self, dataset: Dataset, ids: Sequence[str], stage: Stage) -> Iterator[Case]:
         return last_orders(dataset.customers(ids), _ago(stage))
 
-    def lines(self, dataset: Dataset, stage: Stage) -> pa.Table:
-        lines = dataset.table("orders", PURCHASES)
-        moments = lines.select(["customer_id", "ts"]).to_pandas()
-        later = moments.groupby("customer_id")["ts"].rank("dense", ascending=False)
-        return lines.filter(pa.array(later > _ago(stage)))
+    def lines(self, dataset: Dataset, stage: Stage) -> Iterator[pa.Table]:
+        for lines in dataset.lines(PURCHASES):
+            moments = lines.select(["customer_id", "ts"]).to_pandas()
+            later = moments.groupby("customer_id")["ts"].rank("dense", ascending=False)
+            yield lines.filter(pa.array(later > _ago(stage)))
 
     def fewest(self, stage: Stage) -> int:
         return MINIMUM_ORDERS - _ago(stage)  # three with those of validation and test

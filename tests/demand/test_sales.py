@@ -78,7 +78,7 @@ def test_a_catalogue_keeps_its_sales() -> None:
     columns = dict(zip(PURCHASES, zip(*lines, strict=True), strict=True))
     columns["ts"] = pa.array(columns["ts"], pa.timestamp("us", "UTC"))
 
-    catalogue = Catalogue.of(items, pa.table(columns))
+    catalogue = Catalogue.of(items, [pa.table(columns)])
 
     direct = sales_of([(who, [1, 0, 2][what], day) for who, what, day in VISITS])
     assert catalogue.sales.first == direct.first

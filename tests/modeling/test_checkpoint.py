@@ -67,14 +67,14 @@ def test_what_sold_after_training_is_read(checkpoint: Checkpoint, shop: Dataset)
     predictor = Predictor(checkpoint)
     torch.nn.init.ones_(predictor.model.head.sales_query.bias)  # as if it had learned to follow sales of late
     questions = [Question(next(shop.customers()), AS_OF)]
-    lines = Cutoff(cutoff=AS_OF).lines(shop, TEST)
+    lines = pa.concat_tables(Cutoff(cutoff=AS_OF).lines(shop, TEST))
     yesterday = [(f"new{number}", AS_OF - DAY, f"o{number}", "item a0", 1.0, 1.0) for number in range(200)]
     sold = pa.table(dict(zip(PURCHASES, zip(*yesterday, strict=True), strict=True)), lines.schema)
 
     trained = predictor.rates(questions)[0]
-    predictor.read_sales(lines)
+    predictor.read_sales([lines])
     again = predictor.rates(questions)[0]
-    predictor.read_sales(pa.concat_tables([lines, sold]))
+    predictor.read_sales([lines, sold])
     later = predictor.rates(questions)[0]
 
     np.testing.assert_array_equal(again, trained)
