@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +35,8 @@ from demand.protocols import TEST, Cutoff
 from demand.sources import SourceOptions, source
 
 ROWS_AT_ONCE = 65_536
-SAMPLE_SECONDS = 0.2
+SAMPLE_SECONDS, SAMPLE_SHARE = 0.1, 0.05
+"""Least time between two looks, and most of a core's time that looking may take: the kernel walks all pages for it."""
 STAGES = ("import", "render and train", "predict")
 
 
@@ -92,9 +93,12 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._over.wait(SAMPLE_SECONDS):
+        pause = SAMPLE_SECONDS
+        while not self._over.wait(pause):
+            begin = time.thread_time()
             with suppress(psutil.Error):
                 self._sample()
+            pause = max(SAMPLE_SECONDS, (time.thread_time() - begin) / SAMPLE_SHARE)
 
     def _sample(self) -> None:
         memory = 0
@@ -106,26 +110,30 @@ class Watch:
         self._memory = max(self._memory, memory)
 
 
-def replicate(data: Path, times: int, out: Path) -> None:
-    """Writes a dataset's rows as Parquet files for the import, so many times over, rows with a moment in its order."""
+def replicate(data: Path, times: int, out: Path, own_items: bool = False) -> None:
+    """Writes a dataset's rows as Parquet files for the import, so many times over, rows with a moment in its order.
+
+    Args:
+        own_items: the customers of each copy buy items of their own.
+    """
     out.mkdir(parents=True)
     dataset = Dataset.open(data)
-    pq.write_table(dataset.table("items"), out / "items.parquet")
     people = dataset.table("customers")
     attributes = pa.Table.from_pylist([dict(each) for each in people["attributes"].to_pylist()])
     tables = {"customers": attributes.add_column(0, "customer_id", people["customer_id"])} if len(people) else {}
     tables |= {name: dataset.table(name).sort_by("ts") for name in ("orders", "reviews", "browsing")}
-    for name, table in tables.items():
+    fresh = ["customer_id", "order_id", *(["item_id"] if own_items else [])]
+    for name, table in {**tables, "items": dataset.table("items")}.items():
         if not len(table):
             continue
         with pq.ParquetWriter(out / f"{name}.parquet", table.schema) as file:
             for start in range(0, len(table), ROWS_AT_ONCE):
-                for copy in range(times):
-                    file.write_table(_renamed(table.slice(start, ROWS_AT_ONCE), copy))
+                for copy in range(times if name != "items" or own_items else 1):
+                    file.write_table(_renamed(table.slice(start, ROWS_AT_ONCE), fresh, copy))
 
 
-def _renamed(rows: pa.Table, copy: int) -> pa.Table:
-    for column in ("customer_id", "order_id"):
+def _renamed(rows: pa.Table, columns: Sequence[str], copy: int) -> pa.Table:
+    for column in columns:
         if copy and column in rows.column_names:
             fresh = pc.binary_join_element_wise(rows[column], f"{copy}", "~").cast(rows[column].type)
             rows = rows.set_column(rows.column_names.index(column), rows.schema.field(column), fresh)
@@ -165,14 +173,18 @@ def render_and_train(folder: Path, given: argparse.Namespace) -> Iterator[Figure
 
 
 def predict(folder: Path, given: argparse.Namespace) -> Iterator[Figure]:
-    """Every customer with an order before the test."""
+    """Customers with an order before the test: all of them, or, once everything is ready for all, the first ones."""
     from ray_app.cluster import connect
-    from training.prediction import predict_all
+    from training.prediction import answers
 
     connect()
     as_of = Cutoff.on(Dataset.open(folder / "data")).moment(TEST)
     begin = time.monotonic()
-    customers = predict_all(folder / "data", str(given.model), as_of, folder / "predictions.parquet")
+    customers = 0
+    for some in answers(folder / "data", str(given.model), as_of):
+        customers += pc.sum(pc.equal(some["rank"], 1)).as_py() or 0
+        if given.predicted and customers >= given.predicted:
+            break
     yield _figure("predict", "customers", customers, time.monotonic() - begin)
 
 
@@ -185,8 +197,11 @@ WORK = dict(zip(STAGES, (import_rows, render_and_train, predict), strict=True))
 
 def measured(stage: str, times: int, folder: Path, given: argparse.Namespace) -> list[Figure]:
     """Runs a stage in a process of its own, watched from here."""
-    options = ["--model", str(given.model), "--preset", given.preset, "--steps", str(given.steps)]
-    command = [sys.executable, "-m", "benchmarks.scaling", *options, "--work", stage, "--folder", str(folder)]
+    options = {
+        "--work": stage, "--folder": folder, "--model": given.model,
+        "--preset": given.preset, "--steps": given.steps, "--predicted": given.predicted,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.scaling", *(str(each) for pair in options.items() for each in pair)]
     figures = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         watch = Watch(psutil.Process(process.pid))
@@ -236,11 +251,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="dataset folder whose rows are taken")
     parser.add_argument("--times", default="1,4,16", help="how often, by commas")
+    parser.add_argument("--items", action="store_true", help="as many times the items too")
     parser.add_argument("--stages", default=",".join(STAGES), help="by commas; the later ones need the earlier ones")
     parser.add_argument("--preset", default="nano")
     parser.add_argument("--steps", type=int, default=200, help="of training")
+    parser.add_argument("--predicted", type=int, default=0, help="customers to predict for; by default all")
     parser.add_argument("--scratch", type=Path, help="folder to work in; by default one that is removed in the end")
-    parser.add_argument("--model", type=Path, help="model folder that predicts; by default what the first size trained")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help="model folder that predicts; by default what the first size trained, with --items each size",
+    )
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--work", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -254,11 +275,12 @@ def main() -> None:
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as temporary:
         scratch = (given.scratch or Path(temporary)).resolve()
-        given.model = (given.model or scratch / "model").resolve()
+        model = given.model
         for times in map(int, given.times.split(",")):
             folder = scratch / f"{times}x"
+            given.model = (model or (folder if given.items else scratch) / "model").resolve()
             if not (folder / "source").exists():
-                replicate(given.data, times, folder / "source")
+                replicate(given.data, times, folder / "source", given.items)
             for stage in given.stages.split(","):
                 figures += measured(stage, times, folder, given)
                 if given.json:

@@ -1,10 +1,11 @@
 """Batch prediction: every customer of a dataset, with Ray Data, into one Parquet file."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 import ray.data
@@ -67,16 +68,11 @@ class CustomerPredictor:
         )
 
 
-def predict_all(
-    data: Location, model: str, as_of: int, out: Location, horizon_days: int = NEXT_ORDER, k: int = 20
-) -> int:
-    """Writes the k likeliest items of every customer with an order before `as_of`; nothing from then on is read.
+def answers(data: Location, model: str, as_of: int, horizon_days: int = NEXT_ORDER, k: int = 20) -> Iterator[pa.Table]:
+    """The k likeliest items of every customer with an order before `as_of`, as SCHEMA, in the order of customers and
+    ranks, some customers at a time; nothing from then on is read.
 
-    Every GPU of the cluster works, or every processor where there is none. The file appears whole or not at all,
-    sorted by customer and rank, and is never held in memory.
-
-    Returns:
-        How many customers were answered.
+    Every GPU of the cluster works, or every processor where there is none.
 
     Raises:
         DataError: nobody ordered before `as_of`.
@@ -91,17 +87,38 @@ def predict_all(
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = os.isatty(2)
-    with ray.data.DataContext.current(context), whole(out) as fresh, pq.ParquetWriter(fresh, SCHEMA) as file:
+    with ray.data.DataContext.current(context):
         tasks = [ids.slice(start, CUSTOMERS_PER_TASK) for start in range(0, len(ids), CUSTOMERS_PER_TASK)]
-        answers = ray.data.from_arrow(tasks).map_batches(
-            CustomerPredictor,
-            fn_constructor_args=(str(absolute(data)), model, sold, as_of, horizon_days, k),
-            batch_size=CUSTOMERS_READ,
-            batch_format="pyarrow",
-            num_gpus=1 if device == "GPU" else None,
-            concurrency=(1, max(int(cluster[device]), 1)),
+        tables: Iterable[Any] = (
+            ray.data.from_arrow(tasks)
+            .map_batches(
+                CustomerPredictor,
+                fn_constructor_args=(str(absolute(data)), model, sold, as_of, horizon_days, k),
+                batch_size=CUSTOMERS_READ,
+                batch_format="pyarrow",
+                num_gpus=1 if device == "GPU" else None,
+                concurrency=(1, max(int(cluster[device]), 1)),
+            )
+            .iter_batches(batch_size=None, batch_format="pyarrow")
         )
-        tables: Iterable[Any] = answers.iter_batches(batch_size=None, batch_format="pyarrow")
         for table in tables:
-            file.write_table(table.cast(SCHEMA))
-    return len(ids)
+            yield table.cast(SCHEMA)
+
+
+def predict_all(
+    data: Location, model: str, as_of: int, out: Location, horizon_days: int = NEXT_ORDER, k: int = 20
+) -> int:
+    """Writes the `answers` into one Parquet file, which appears whole or not at all and is never held in memory.
+
+    Returns:
+        How many customers were answered.
+
+    Raises:
+        DataError: nobody ordered before `as_of`.
+    """
+    customers = 0
+    with whole(out) as fresh, pq.ParquetWriter(fresh, SCHEMA) as file:
+        for table in answers(data, model, as_of, horizon_days, k):
+            file.write_table(table)
+            customers += pc.sum(pc.equal(table["rank"], 1)).as_py() or 0
+    return customers
