@@ -17,7 +17,7 @@ from demand.locations import MANIFEST, Location, location
 from demand.tables import SCHEMA_VERSION, TABLES, read_schema, read_table, scan_table
 
 Event = TypeVar("Event", Browsing, Review)
-CUSTOMERS_READ = 2_048
+CUSTOMERS_READ = 256
 """At a time."""
 
 
@@ -111,6 +111,15 @@ class Dataset:
         wanted = self.customer_ids if ids is None else ids
         for start in range(0, len(wanted), CUSTOMERS_READ):
             yield from self._read(wanted[start : start + CUSTOMERS_READ], before)
+
+    def people(self, ids: Sequence[str]) -> Iterator[Customer]:
+        """Those of some customers who have attributes, without any event."""
+        wanted = frozenset(ids)
+        chosen = self._chosen("customers", None)
+        for some in scan_table(self._file("customers"), ["customer_id", "attributes"], chosen):
+            for customer_id, attributes in zip(*(some[name].to_pylist() for name in some.column_names), strict=True):
+                if attributes and customer_id in wanted:
+                    yield Customer(customer_id, attributes=dict(attributes))
 
     def _read(self, ids: Sequence[str], before: int | None) -> Iterator[Customer]:
         wanted = [("customer_id", ">=", ids[0]), ("customer_id", "<=", ids[-1]), ("customer_id", "in", ids)]

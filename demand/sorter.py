@@ -34,23 +34,31 @@ class Sorter:
         """Takes rows of the schema."""
         self._waiting.append(rows)
         if sum(each.nbytes for each in self._waiting) >= self._run_bytes:
-            self._runs.append(self._write([self._sorted(self._waiting)]))
-            self._waiting = []
+            self._spill()
 
     def tables(self) -> Iterator[pa.Table]:
         """All rows in the order of their keys, some at a time. They can be asked for once."""
+        if not self._runs:
+            yield self._sorted(self._waiting)
+            return
+        if self._waiting:
+            self._spill()
         while len(self._runs) > FAN_IN:
             groups = [self._runs[start : start + FAN_IN] for start in range(0, len(self._runs), FAN_IN)]
             self._runs = [self._write(self._merged(group)) for group in groups]
-        yield from self._merged(self._runs, self._sorted(self._waiting))
+        yield from self._merged(self._runs)
 
-    def _merged(self, files: Sequence[Path], *last: pa.Table) -> Iterator[pa.Table]:
-        """Runs of rows that came one after the other, the last ones from memory.
+    def _spill(self) -> None:
+        self._runs.append(self._write([self._sorted(self._waiting)]))
+        self._waiting = []
+
+    def _merged(self, files: Sequence[Path]) -> Iterator[pa.Table]:
+        """Runs of rows that came one after the other.
 
         Of every run some rows are held. Those before the least of their ends can go, for no run has more of them; then
         the run which that end is of gives its next block.
         """
-        runs = dict(enumerate([*map(_blocks, files), *(iter([table]) for table in last if len(table))]))
+        runs = dict(enumerate(map(_blocks, files)))
         held = [next(run) for run in runs.values()]
         while runs:
             ends = {place: self._key(held[place], len(held[place]) - 1) for place in runs}
@@ -59,7 +67,7 @@ class Sorter:
             if any(cuts):
                 yield self._sorted([rows.slice(0, cut) for rows, cut in zip(held, cuts, strict=True)])
             held = [rows.slice(cut) for rows, cut in zip(held, cuts, strict=True)]
-            if block := next(runs[place], None):
+            if (block := next(runs[place], None)) is not None:
                 held[place] = pa.concat_tables([held[place], block])
             else:
                 del runs[place]
@@ -74,13 +82,13 @@ class Sorter:
         return rows.sort_by([(key, "ascending") for key in self._keys]).combine_chunks()
 
     def _write(self, tables: Iterable[pa.Table]) -> Path:
-        """Makes a run of sorted rows, in blocks that together with those of other runs are as large as one run."""
+        """Makes a run of sorted rows, in blocks of which two of every run that is merged are as large as one run."""
         self._folder.mkdir(exist_ok=True)
         file = self._folder / f"{self._written}.arrow"
         self._written += 1
         with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, self._schema, options=_LZ4) as stream:
             for table in tables:
-                rows = len(table) * self._run_bytes // (FAN_IN * max(table.nbytes, 1))
+                rows = len(table) * self._run_bytes // (2 * FAN_IN * max(table.nbytes, 1))
                 stream.write_table(table, max_chunksize=max(rows, 1))
         return file
 

@@ -127,7 +127,7 @@ def prepare(plan: Plan) -> Prepared:
     dataset = plan.dataset()
     customers = draw(dataset.customer_ids, plan.customers, training.seed)
     catalogue = plan.protocol.catalogue(dataset, plan.until)
-    profiles = {profile_text(each) for each in dataset.customers(customers, before=0) if each.attributes}
+    profiles = {profile_text(each) for each in dataset.people(customers)}
     if plan.base:
         pretrained = load_checkpoint(plan.base).vocabulary
         vocabulary = Vocabulary(pretrained.tokenizer, len(catalogue), pretrained.first_control)

@@ -50,7 +50,7 @@ def test_an_import_through_the_disk_is_that_in_memory(tmp_path: Path, monkeypatc
         for start in range(0, len(each.rows), 150)
     ]
     in_memory = import_dataset("csv", chunks, tmp_path / "one")
-    monkeypatch.setattr(importing, "Sorter", partial(Sorter, run_bytes=1_000))
+    monkeypatch.setattr(importing, "Sorter", partial(Sorter, run_bytes=500))
 
     through_the_disk = import_dataset("csv", pieces, tmp_path / "two")
 
@@ -59,3 +59,19 @@ def test_an_import_through_the_disk_is_that_in_memory(tmp_path: Path, monkeypatc
         assert (tmp_path / "one" / f"{name}.parquet").read_bytes() == (
             tmp_path / "two" / f"{name}.parquet"
         ).read_bytes()
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    def most_held(rows: int) -> int:
+        sorter = Sorter(SCHEMA, KEYS, tmp_path / f"{rows}", run_bytes=100_000)
+        rng = np.random.default_rng(rows)
+        before, held = pa.total_allocated_bytes(), 0
+        for start in range(0, rows, 500):
+            names = [f"w{n}" for n in rng.integers(0, rows, 500)]
+            sorter.add(pa.table([names, rng.integers(0, 5, 500), range(start, start + 500)], schema=SCHEMA))
+            held = max(held, pa.total_allocated_bytes() - before)
+        for _ in sorter.tables():
+            held = max(held, pa.total_allocated_bytes() - before)
+        return held
+
+    assert most_held(80_000) < 1.5 * most_held(16_000) < 4 * 100_000
