@@ -97,7 +97,7 @@ def answers(data: Location, model: str, as_of: int, horizon_days: int = NEXT_ORD
                 batch_size=CUSTOMERS_READ,
                 batch_format="pyarrow",
                 num_gpus=1 if device == "GPU" else None,
-                concurrency=(1, max(int(cluster[device]), 1)),
+                compute=ray.data.ActorPoolStrategy(size=min(max(int(cluster[device]), 1), len(tasks))),
             )
             .iter_batches(batch_size=None, batch_format="pyarrow")
         )
