@@ -166,8 +166,7 @@ def render_and_train(folder: Path, given: argparse.Namespace) -> Iterator[Figure
     begin = time.monotonic()
     result = fit(replace(prepared, job=replace(prepared.job, total_steps=steps)), "scaling", folder / "runs")
     snapshot, metrics = best(result, folder / "runs")
-    tokens = round(metrics["tokens_per_second"] * metrics["training_seconds"])
-    yield replace(_figure("train", "tokens", tokens, time.monotonic() - begin), rate=metrics["tokens_per_second"])
+    yield _figure("train", "steps", steps, time.monotonic() - begin)
     if not given.model.exists():
         finish(plan, "scaling", snapshot, metrics, given.model)
 
@@ -238,7 +237,7 @@ def table(figures: list[Figure]) -> Table:
             f"{each.times} x",
             f"{each.amount:,} {each.unit}",
             f"{each.seconds:,.0f}",
-            f"{each.rate:,.0f}",
+            f"{each.rate:,.1f}",
             f"{each.processor_seconds:,.0f}",
             f"{each.share_of_linear(first):.0%}",
             f"{each.memory / 2**20:,.0f} MiB",

@@ -51,6 +51,7 @@ class Sorter:
     def _spill(self) -> None:
         self._runs.append(self._write([self._sorted(self._waiting)]))
         self._waiting = []
+        pa.default_memory_pool().release_unused()  # which else keeps the gaps that runs leave
 
     def _merged(self, files: Sequence[Path]) -> Iterator[pa.Table]:
         """Runs of rows that came one after the other.

@@ -100,8 +100,8 @@ def read_table(file: Location, **options: Any) -> pa.Table:
 
 
 def scan_table(file: Location, columns: Sequence[str], chosen: pa.dataset.Expression | None) -> Iterator[pa.Table]:
-    """The same a row group or less at a time, in order, so that memory does not grow with the file."""
+    """The same in order, a row group of the file at a time: Arrow's scan of a whole file keeps what it has read."""
     path, filesystem = split(file)
-    parquet = pa.dataset.dataset(path, format="parquet", filesystem=filesystem)
-    for batch in parquet.to_batches(columns=list(columns), filter=chosen, batch_readahead=2, fragment_readahead=1):
-        yield pa.Table.from_batches([batch])
+    for fragment in pa.dataset.dataset(path, format="parquet", filesystem=filesystem).get_fragments():
+        for group in fragment.split_by_row_group(chosen):
+            yield group.to_table(columns=list(columns), filter=chosen)

@@ -137,7 +137,7 @@ def prepare(plan: Plan) -> Prepared:
     examples = Examples(
         dataset=dataset,
         customers=customers,
-        renderer=Renderer(plan.settings.prompt, vocabulary, catalogue),
+        renderer=Renderer(plan.settings.prompt, vocabulary, catalogue.without_days()),
         protocol=plan.protocol,
         microbatch_tokens=training.microbatch_tokens,
         seed=training.seed,

@@ -149,7 +149,7 @@ def _gzipped(file: Path) -> Iterator[dict[str, Any] | str]:
 
 
 def _parquet(file: Path) -> Iterator[dict[str, Any] | str]:
-    for batch in pq.ParquetFile(file).iter_batches(CHUNK_ROWS):
+    for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(CHUNK_ROWS):
         yield from batch.to_pylist()
 
 

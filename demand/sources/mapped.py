@@ -111,7 +111,7 @@ def _frames(kind: str, file: Path, columns: list[str]) -> Iterator[pd.DataFrame]
         if kind == "csv":
             yield from pd.read_csv(file, usecols=columns, dtype=str, keep_default_na=False, chunksize=CHUNK_ROWS)
         else:
-            for batch in pq.ParquetFile(file).iter_batches(CHUNK_ROWS, columns=columns):
+            for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(CHUNK_ROWS, columns=columns):
                 yield batch.to_pandas()
     except (ValueError, OSError, pa.ArrowException) as error:
         raise DataError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
