@@ -31,6 +31,7 @@ class Cluster:
     Attributes:
         state: Ray's folder, of this cluster alone.
         environment: of every node and command.
+        started: the commands so far.
     """
 
     state: Path
@@ -52,7 +53,7 @@ class Cluster:
         return [each for each in nodes if each["state"] == "ALIVE"]
 
     def start_head(self, *words: str) -> None:
-        """A head, or the head again after what it was made of died."""
+        """The head, whose ports are its own."""
         self._start(
             "--head",
             f"--port={self.port}",
