@@ -1,13 +1,12 @@
 """The catalogue: everything that demand is predicted for, and how it sold before a moment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from demand.moments import DAY
 from demand.sales import Sales, visits
@@ -38,7 +37,7 @@ class Catalogue:
     def of(cls, items: pa.Table, lines: Iterable[pa.Table]) -> "Catalogue":
         """Items, with sales figures from order lines, PURCHASES, some customers with all of theirs at a time."""
         items = items.select(TABLES["items"].names).sort_by("item_id")
-        tally = Tally(items["item_id"].combine_chunks())
+        tally = Tally(items["item_id"].to_pylist())
         for some in lines:
             tally.add(some)
         return cls(pa.table({**{name: items[name] for name in items.column_names}, **tally.columns()}).combine_chunks())
@@ -111,8 +110,8 @@ class Catalogue:
 class Tally:
     """What sold, added up; as large as the items' days on which they sold, however many customers bought them."""
 
-    def __init__(self, item_ids: pa.Array) -> None:
-        self._item_ids = item_ids
+    def __init__(self, item_ids: Sequence[str]) -> None:
+        self._places = {item: place for place, item in enumerate(item_ids)}
         self._totals = np.zeros((len(item_ids) + 1, 3))  # orders, quantity, amount; in the last row of everything
         self._days: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -124,9 +123,11 @@ class Tally:
             [np.ones(len(purchases)), *(np.asarray(purchases[name]) for name in ("quantity_sum", "amount_sum"))], axis=1
         )
         self._totals[-1] += figures_L3.sum(0)
-        places = pc.index_in(purchases["item_id"].combine_chunks(), value_set=self._item_ids)
-        known = np.asarray(places.is_valid())
-        items = np.asarray(places.drop_null(), dtype=np.int64)
+        names = purchases["item_id"].combine_chunks().dictionary_encode()
+        places = np.array([self._places.get(name, -1) for name in names.dictionary.to_pylist()], dtype=np.int64)
+        items = places[np.asarray(names.indices)]
+        known = items >= 0
+        items = items[known]
         np.add.at(self._totals, items, figures_L3[known])
         customers = np.asarray(purchases["customer_id"].combine_chunks().dictionary_encode().indices)[known]
         times = np.asarray(purchases["ts_min"].cast(pa.int64()))[known]

@@ -58,7 +58,7 @@ class Sold:
 
     def __init__(self) -> None:
         self.customers = self.orders = 0
-        self.first, self.last = sys.maxsize, 0
+        self.first, self.last = sys.maxsize, -sys.maxsize
         self.items: set[str] = set()
 
     def counting(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -90,6 +90,16 @@ def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     assert first["content_hash"] == second["content_hash"]
 
 
+def test_the_manifest_counts_customers_orders_and_time(tmp_path: Path) -> None:
+    lines = [("c2", "o1", 1969), ("c1", "o1", 1950), ("c1", "o2", 1955), ("c1", "o1", 1960)]  # an order of two moments
+    text = "".join(f"{customer},{order},{year}-01-01,milk,1,2.5\n" for customer, order, year in lines)
+
+    manifest = import_csv(csv_folder(tmp_path / "csv", HEADER + text), tmp_path / "data")
+
+    assert (manifest["customers"], manifest["orders"]) == (2, 3)
+    assert (manifest["first_order"][:4], manifest["last_order"][:4]) == ("1950", "1969")
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [
