@@ -27,15 +27,13 @@ def test_rows_come_again_with_fresh_customers_and_orders(shop: Dataset, tmp_path
 
 
 def test_every_stage_is_measured(shop: Dataset, tmp_path: Path) -> None:
-    options = ["--data", shop.folder, "--times", "1,2", "--preset", "tiny", "--steps", "4", "--json", tmp_path / "json"]
+    options = ["--data", shop.folder, "--times", "2", "--preset", "tiny", "--steps", "4", "--json", tmp_path / "json"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scaling", *map(str, options)], cwd=ROOT, capture_output=True, text=True
     )
 
     assert not done.returncode, done.stderr
     figures = json.loads((tmp_path / "json").read_text())
-    assert [(each["times"], each["stage"]) for each in figures] == [
-        (times, stage) for times in (1, 2) for stage in ("import", "render", "train", "predict")
-    ]
+    assert [each["stage"] for each in figures] == ["import", "render", "train", "predict"]
     assert all(min(each["amount"], each["rate"], each["memory"], each["processor_seconds"]) > 0 for each in figures)
     assert "of linear" in done.stdout
