@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.scaling import replicate
 from demand.dataset import Dataset
 from demand.importing import import_dataset
@@ -26,6 +28,7 @@ def test_rows_come_again_with_fresh_customers_and_orders(shop: Dataset, tmp_path
     assert (twin.orders, twin.attributes) == (first.orders, first.attributes)
 
 
+@pytest.mark.drill
 def test_every_stage_is_measured(shop: Dataset, tmp_path: Path) -> None:
     options = ["--data", shop.folder, "--times", "2", "--preset", "tiny", "--steps", "4", "--json", tmp_path / "json"]
     done = subprocess.run(

@@ -14,8 +14,8 @@ SOON_SECONDS = 30
 CHAIN = [
     "replica_handle_request Ingress __call__",
     "POST /v1/predict",
-    "route_to_replica ModelReplica predict",
-    "replica_handle_request ModelReplica predict",
+    "route_to_replica ModelReplica answer",
+    "replica_handle_request ModelReplica answer",
     "forward_pass",
 ]
 """Spans of a request, in the order in which they begin; some more lie between."""
