@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,7 +43,7 @@ class Wish(BaseModel):
     repeats: bool = False
     diversity: float = Field(default=0.0, ge=0, le=1)
     explore: float = Field(default=0.0, ge=0, le=1)
-    by: str = Field(default="chance", pattern="^(chance|amount)$")
+    by: Literal["chance", "amount"] = "chance"
 
 
 @dataclass(frozen=True)

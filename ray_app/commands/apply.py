@@ -1,6 +1,6 @@
 """demandcast apply: what predictions are for, over a whole dataset."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,7 +38,9 @@ def recommend(
     explore: Annotated[
         float, typer.Option(min=0, max=1, help="Share of a list for items that the customer never bought.")
     ] = 0.0,
-    by: Annotated[str, typer.Option(help="What makes an item good: chance, or amount (spend).")] = "chance",
+    by: Annotated[
+        Literal["chance", "amount"], typer.Option(help="What makes an item good: its chance, or the spend to expect.")
+    ] = "chance",
     model: Model = "demand@champion",
     horizon_days: HorizonDays = None,
     json: Json = False,
@@ -46,14 +48,18 @@ def recommend(
     """A list of items for every customer, within what the shop allows."""
     from pydantic import ValidationError
 
-    from demand.errors import SettingsError
+    from demand.errors import DataError, SettingsError
     from demand.uses.recommendation import Wish
     from training.applications import recommend_all
 
     try:
+        stock = frozenset(in_stock.read_text().split("\n")) if in_stock else None
+    except (OSError, UnicodeDecodeError):
+        raise DataError(f"--in-stock {in_stock} is not a readable text file") from None
+    try:
         wish = Wish(
             size=size,
-            in_stock=frozenset(in_stock.read_text().split("\n")) if in_stock else None,
+            in_stock=stock,
             categories=frozenset(category) if category else None,
             per_category=per_category,
             budget=budget,

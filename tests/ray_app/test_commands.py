@@ -143,13 +143,17 @@ def test_each_use_is_applied_to_all_customers(home: Path, shop: Dataset, trained
     assert everything["expected_quantity"].tolist() == [pytest.approx(said["expected_quantity"])]
 
 
-def test_a_forecast_by_something_else_is_refused(home: Path, shop: Dataset, trained: dict, tmp_path: Path) -> None:
+def test_what_cannot_be_applied_is_refused(home: Path, shop: Dataset, trained: dict, tmp_path: Path) -> None:
     words = ("--data", shop.folder, "--as-of", CUTOFF, "--out", tmp_path / "x.parquet")
 
     _, said = demandcast("apply", "forecast", *words, "--by", "colour", home=home, code=2)
     assert "by 'colour': choose one of item, category" in said
     _, said = demandcast("apply", "audience", *words, "--item", "item a0", "--size", 3, home=home, code=2)
     assert "10 are the fewest" in said
+    _, said = demandcast("apply", "recommend", *words, "--in-stock", tmp_path / "none.txt", home=home, code=2)
+    assert "none.txt is not a readable text file" in said
+    _, said = demandcast("apply", "recommend", *words, "--by", "colour", home=home, code=2)
+    assert "colour" in said
     _, said = demandcast("apply", "audience", *words, "--category", "x", home=home, code=2)
     assert "no item of" in said
     assert not (tmp_path / "x.parquet").exists()
