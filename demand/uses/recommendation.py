@@ -53,12 +53,12 @@ class Recommended:
     Attributes:
         item: catalogue index.
         new: whether the customer never bought it.
-        price: of one unit, in currency units.
+        price: of one unit, in currency units; None where it is not known.
     """
 
     item: int
     new: bool
-    price: float
+    price: float | None
 
 
 def recommend(
@@ -96,7 +96,7 @@ def recommend(
         for category, count in taken.items():
             discount[catalogue.categories == category] = (1 - wish.diversity) ** count
         item = int(np.argmax(np.where(fits, worth * discount, -np.inf)))
-        chosen.append(Recommended(item, not owned[item], float(prices[item])))
+        chosen.append(Recommended(item, not owned[item], float(prices[item]) if np.isfinite(prices[item]) else None))
         taken[int(catalogue.categories[item])] += 1
         left -= prices[item]
         worth[item] = -np.inf

@@ -1,7 +1,5 @@
 """A list of items for one customer, within what the shop allows."""
 
-import math
-
 from pydantic import BaseModel, Field
 
 from demand.moments import iso
@@ -47,7 +45,7 @@ def recommended(model: ModelInfo, request: RecommendRequest, outlook: Outlook) -
                 name=catalogue.names[each.item],
                 probability=float(chances[each.item]),
                 expected_amount=float(amounts[each.item]),
-                price=None if math.isnan(each.price) else each.price,
+                price=each.price,
                 new=each.new,
             )
             for each in recommend(asked.customer, catalogue, chances, amounts, request.wish)

@@ -60,6 +60,13 @@ def test_without_a_wish_it_is_the_likeliest_items(catalogue: Catalogue) -> None:
     assert len(listed(catalogue, owner(), size=50)) == len(ITEMS)
 
 
+def test_a_price_that_nobody_knows_is_none(catalogue: Catalogue) -> None:
+    (plum,) = recommend(owner(), catalogue, CHANCES, AMOUNTS, Wish(in_stock=frozenset({"plum"})))
+    (apple,) = recommend(owner(), catalogue, CHANCES, AMOUNTS, Wish(in_stock=frozenset({"apple"})))
+
+    assert (plum.price, apple.price) == (None, 1.0)
+
+
 def test_what_people_buy_once_is_not_shown_to_its_owner(catalogue: Catalogue) -> None:
     assert bought_once(catalogue).tolist() == [False, False, True, False, False, False]  # of apples they had more
     assert "kettle" not in listed(catalogue, owner("kettle", "apple"), size=6)
@@ -123,7 +130,7 @@ def test_no_list_breaks_a_wish(catalogue: Catalogue, wish: Wish, chances: list[f
     assert not set(ids) & wish.never
     assert wish.in_stock is None or set(ids) <= wish.in_stock
     assert wish.categories is None or set(kinds) <= wish.categories
-    assert wish.budget is None or sum(each.price for each in found) <= wish.budget * (1 + 1e-12)
+    assert wish.budget is None or sum(each.price or 0 for each in found) <= wish.budget * (1 + 1e-12)
     assert wish.per_category is None or all(kinds.count(kind) <= wish.per_category for kind in kinds)
     assert wish.repeats or not ("kettle" in owned and "kettle" in ids)
     assert all(each.new == (item not in owned) for each, item in zip(found, ids, strict=True))
