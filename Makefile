@@ -34,7 +34,7 @@ check: setup
 test: check pytest
 
 pytest: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 drills: setup
 	$(BIN)/python -m pytest -m drill

@@ -16,6 +16,11 @@ Supply: of units within 28 days by item (the 200 most sold before), category, de
 within intervals of 50, 80 and 95 %, and the sum of absolute errors over the sum sold (WAPE). How far totals are off
 beyond chance is learned from the 28 days before the cutoff.
 
+New products: items first sold within the 28 days after the cutoff, at the price they then had, of each the units sold
+from its first sale on to 28 days later. Rank correlation with what was expected, and with the mean of its category's
+items in the 28 days before; the lift of those who bought it; how many lie within the range told. The items first sold
+from the 57th day of the data on to 28 days before the cutoff chose how items are weighed.
+
 Relationship: whether a customer orders at all, see benchmarks/forecasts.py.
 """
 
@@ -29,7 +34,9 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import spearmanr
 
+from demand.catalogue import Catalogue
 from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.errors import DemandError
@@ -37,6 +44,7 @@ from demand.moments import DAY, moment
 from demand.protocols import TEST, Cutoff
 from demand.questions import Basket, Question
 from demand.uses.audience import chance_of_any
+from demand.uses.launch import Product, launch
 from demand.uses.outlook import Outlook
 from demand.uses.recommendation import Wish, recommend
 from demand.uses.supply import GROUPINGS, LEVELS, Expected, groups_of, interval, spread
@@ -184,6 +192,49 @@ def supply(predictor: Predictor, dataset: Dataset, cutoff: int) -> dict[str, dic
     return found
 
 
+def launches(outlook: Outlook, dataset: Dataset, cutoff: int) -> dict[str, float]:
+    """How well demand for items that were first sold after the cutoff was expected."""
+    lines = dataset.table("orders", ["customer_id", "ts", "item_id", "quantity", "amount"]).to_pandas()
+    lines["ts"] = lines.ts.astype("int64")
+    first = lines.groupby("item_id").ts.min()
+    new = first[(first >= cutoff) & (first < cutoff + DAYS * DAY)]
+    lines = lines[lines.item_id.isin(new.index)]
+    lines = lines[lines.ts < lines.item_id.map(new) + DAYS * DAY]
+    sold = lines.groupby("item_id").agg(units=("quantity", "sum"), amount=("amount", "sum"))
+    catalogue = outlook.catalogue
+    rows = {row["item_id"]: row for row in catalogue.rows()}
+    before = lately(catalogue, cutoff)
+    ids = np.array([each.customer.customer_id for each in outlook.questions])
+    expected, category, lifts, within = [], [], [], []
+    for item, facts in sold.iterrows():
+        row = rows[str(item)]
+        price = facts.amount / facts.units
+        named = {name: row[name] for name in ("name", "category", "department")}
+        found = launch(outlook, Product(**named, price=price if price > 0 else None), DAYS)
+        expected.append(found.units)
+        alike = (catalogue.categories == catalogue.categories[catalogue.index[str(item)]]) & (catalogue.orders > 0)
+        category.append(before[alike].mean() if alike.any() else before[catalogue.orders > 0].mean())
+        lifts.append(lift(found.chances, np.isin(ids, lines[lines.item_id == item].customer_id)))
+        if found.range:
+            within.append(found.range[0] <= facts.units <= found.range[1])
+    return {
+        "items": len(sold),
+        "rank correlation": float(spearmanr(expected, sold.units).statistic),
+        "of the category's mean": float(spearmanr(category, sold.units).statistic),
+        "lift of buyers": float(np.nanmean(lifts)),
+        "within the range": float(np.mean(within)),
+        "expected": float(np.sum(expected)),
+        "sold": float(sold.units.sum()),
+    }
+
+
+def lately(catalogue: Catalogue, cutoff: int) -> np.ndarray:
+    """(V,) orders with each item in the days before the cutoff."""
+    before, end = catalogue.sales.before[:, :, 0], cutoff // DAY - catalogue.sales.first
+    sold: np.ndarray = before[end] - before[end - DAYS]
+    return sold
+
+
 def picture(lifts: dict[str, np.ndarray], file: Path) -> None:
     """The lift of each method for each item, sorted."""
     import plotly.graph_objects as go
@@ -227,16 +278,18 @@ def main() -> None:
     lists = recommendation(outlook, baskets)
     lifts = audience(outlook, baskets)
     totals = supply(predictor, dataset, cutoff)
+    new = launches(outlook, dataset, cutoff)
     end = pd.Timestamp(cutoff + DAYS * DAY, unit="us").strftime("%Y-%m-%d")
     redeemed = coupons(outlook, arguments.cutoff, end)
     show("recommendation: lists of ten", lists, console)
     means = {name: {"mean lift": float(each.mean()), "median": float(np.median(each))} for name, each in lifts.items()}
     show(f"audience: a tenth of {len(outlook.questions):,} customers, {ITEMS} items", means, console)
     console.print(f"coupons: {redeemed}")
+    console.print(f"new products: {new}")
     show(f"supply: units within {DAYS} days", totals, console)
     if arguments.picture:
         picture(lifts, arguments.picture)
-    print(json.dumps({"recommendation": lists, "audience": means, "coupons": redeemed, "supply": totals}))
+    print(json.dumps({"recommendation": lists, "audience": means, "coupons": redeemed, "supply": totals, "new": new}))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from httpx_retries import Retry, RetryTransport
 from serving.problems import ProblemDocument
 from serving.routes.audience import AudienceRequest, AudienceResponse
 from serving.routes.forecast import ForecastRequest, ForecastResponse
+from serving.routes.launch import LaunchRequest, LaunchResponse
 from serving.routes.recommend import RecommendRequest, RecommendResponse
 from serving.routes.risk import RiskRequest, RiskResponse
 from serving.schemas import (
@@ -96,6 +97,11 @@ class Client:
         response = self._http.post("/v1/forecast", content=_said(request))
         return ForecastResponse.model_validate_json(_good(response).content)
 
+    def new_product(self, request: LaunchRequest) -> LaunchResponse:
+        """What some customers will buy of something that is not sold yet; raises as `predict`."""
+        response = self._http.post("/v1/new-product", content=_said(request))
+        return LaunchResponse.model_validate_json(_good(response).content)
+
     def risk(self, request: RiskRequest) -> RiskResponse:
         """Whether a customer comes back, and what has changed; raises as `predict`."""
         response = self._http.post("/v1/customers/risk", content=_said(request))
@@ -163,6 +169,11 @@ class AsyncClient:
         response = await self._http.post("/v1/forecast", content=_said(request))
         return ForecastResponse.model_validate_json(_good(response).content)
 
+    async def new_product(self, request: LaunchRequest) -> LaunchResponse:
+        """As Client.new_product."""
+        response = await self._http.post("/v1/new-product", content=_said(request))
+        return LaunchResponse.model_validate_json(_good(response).content)
+
     async def risk(self, request: RiskRequest) -> RiskResponse:
         """As Client.risk."""
         response = await self._http.post("/v1/customers/risk", content=_said(request))
@@ -213,7 +224,7 @@ def _body(
     return PredictRequest.model_validate(asked).model_dump_json(exclude_defaults=True)
 
 
-def _said(request: RecommendRequest | AudienceRequest | ForecastRequest | RiskRequest) -> str:
+def _said(request: RecommendRequest | AudienceRequest | ForecastRequest | LaunchRequest | RiskRequest) -> str:
     return request.model_dump_json(exclude_defaults=True)
 
 

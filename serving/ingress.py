@@ -105,6 +105,11 @@ class Ingress:
         """What some customers together will buy, with intervals."""
         return (await self._answer("/v1/forecast", await request.body())).response()
 
+    @api.post("/v1/new-product")
+    async def new_product(self, request: Request) -> Response:
+        """What some customers will buy of something that is not sold yet."""
+        return (await self._answer("/v1/new-product", await request.body())).response()
+
     @api.post("/v1/customers/risk")
     async def risk(self, request: Request) -> Response:
         """Whether a customer comes back, and what has changed."""

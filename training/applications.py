@@ -14,6 +14,7 @@ from demand.locations import Location
 from demand.moments import DAY
 from demand.tables import TABLES
 from demand.uses.audience import Audience, chance_of_any, choose
+from demand.uses.launch import Alike, Launch, OfAlike, Product, share_of_alike
 from demand.uses.outlook import Outlook
 from demand.uses.recommendation import Wish, recommend
 from demand.uses.relationship import change
@@ -47,6 +48,7 @@ RISKS = pa.schema(
     ]
 )
 
+OF_ALIKE = ("orders", "units", "amounts")
 SUMS = ("units", "units_variance", "amount")
 FORECASTS = pa.schema(
     [
@@ -217,6 +219,36 @@ def _sold(asked: Asked, until: int, catalogue: Catalogue) -> np.ndarray:
         places = pc.index_in(lines["item_id"], value_set=items).fill_null(len(catalogue))
         sold += np.bincount(np.asarray(places), np.asarray(lines["quantity"]), len(sold))
     return sold[: len(catalogue)]
+
+
+@dataclass(frozen=True)
+class Kindred:
+    """What each customer is expected to buy of what a product is like: rows as OF_ALIKE, and `most` in lists."""
+
+    alike: Alike
+
+    def __call__(self, outlook: Outlook) -> pa.Table:
+        """One row a customer; `most` is that of all of these in the first."""
+        bought = OfAlike.of(outlook, self.alike)
+        ids = [each.customer.customer_id for each in outlook.questions]
+        most = [bought.most, *[np.zeros_like(bought.most)] * (len(ids) - 1)]
+        return pa.table({"customer_id": ids, **{name: getattr(bought, name) for name in OF_ALIKE}, "most": most})
+
+
+def launch(asked: Asked, product: Product, out: Location) -> Launch:
+    """Writes how likely every customer is to buy a new product: rows as MEMBERS, the likeliest first.
+
+    Raises:
+        RecordError: nothing is sold.
+    """
+    alike = Alike.of(asked.catalogue, product)
+    found = pa.concat_tables(ask_all(asked, Kindred(alike)))
+    bought = OfAlike(*(found[name].to_numpy() for name in OF_ALIKE), np.sum(found["most"].to_numpy(), axis=0))
+    launched = Launch.of(product, alike, share_of_alike(asked.catalogue, asked.horizon_days), bought)
+    order = np.argsort(-launched.chances, kind="stable")
+    columns = {"rank": np.arange(1, len(order) + 1, dtype=np.int32), "probability": launched.chances[order]}
+    write_rows([pa.table({"customer_id": found["customer_id"].take(pa.array(order)), **columns})], MEMBERS, out)
+    return launched
 
 
 def wanted(data: Location, items: list[str], category: str | None) -> tuple[str, ...]:

@@ -65,6 +65,12 @@ class Asked:
             raise DataError(f"{self.data}: no customer has an order before {iso(self.as_of)}")
         return ids
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The model's, with what sold before the moment."""
+        sold = Dataset.open(self.data).lines(PURCHASES, earlier(self.as_of))
+        return load_checkpoint(self.model).catalogue.with_sales(sold)
+
 
 class CustomerPredictor:
     """A Ray Data actor: loads the model once, then answers for ranges of customers."""
@@ -94,8 +100,7 @@ def ask_all(asked: Asked, rows: Rows) -> Iterator[pa.Table]:
         DataError: nobody ordered before the moment.
     """
     ids = pa.table({"customer_id": asked.ids})
-    sold = Dataset.open(asked.data).lines(PURCHASES, earlier(asked.as_of))
-    catalogue = ray.put(load_checkpoint(asked.model).catalogue.with_sales(sold))
+    catalogue = ray.put(asked.catalogue)
     where = str(absolute(asked.data)), str(absolute(asked.model))
     gpus = offered("GPU")
     context = ray.data.DataContext.get_current().copy()

@@ -136,6 +136,52 @@ def audience(
     emit({"model": str(version), **facts, "out": str(out)}, json)
 
 
+@app.command("new-product")
+def new_product(
+    data: Data,
+    as_of: AsOf,
+    out: Out,
+    name: Annotated[str, typer.Option(help="What it is called, in words that other names share.")],
+    category: Annotated[str | None, typer.Option(help="As other items have it.")] = None,
+    department: Annotated[str | None, typer.Option(help="As other items have it.")] = None,
+    price: Annotated[float | None, typer.Option(help="Of one unit.")] = None,
+    model: Model = "demand@champion",
+    horizon_days: Horizon = 28,
+    json: Json = False,
+) -> None:
+    """Who will buy what is not sold yet, how much of it, and what they will buy less of.
+
+    It is taken to sell a share of what items like it sell, as those did that were first sold lately.
+    """
+    from pydantic import ValidationError
+
+    from demand.errors import SettingsError
+    from demand.uses.launch import Product
+    from training.applications import launch
+
+    try:
+        product = Product(name=name, category=category, department=department, price=price)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"--{first['loc'][0]}: {first['msg'].lower()}") from None
+    version, asked = asked_of(data, as_of, model, horizon_days)
+    with console.status(f"asking {version}"):
+        found = launch(asked, product, out)
+    catalogue, between = asked.catalogue, found.range
+    say(
+        f"{found.units:,.1f} units, {found.amount:,.2f} spent within {horizon_days} days"
+        + (f"; 80% of {found.share.launches} launches: {between[0]:,.1f} to {between[1]:,.1f}" if between else "")
+    )
+    alike = list(zip(found.alike.most, found.taken, strict=True))
+    for item, taken in alike[:5]:
+        say(f"  {taken:,.1f} of {catalogue.names[item]}")
+    say(f"every customer, the likeliest first: {out}")
+    facts = {"expected_quantity": found.units, "expected_amount": found.amount, "launches": found.share.launches}
+    low, high = between or (None, None)
+    taken_from = {catalogue.item_ids[item]: float(taken) for item, taken in alike}
+    emit({"model": str(version), **facts, "low": low, "high": high, "taken": taken_from, "out": str(out)}, json)
+
+
 @app.command()
 def risk(
     data: Data,

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from demand.uses.outlook import Outlook
 from serving.routes.audience import AudienceRequest, AudienceResponse, gathered
 from serving.routes.forecast import ForecastRequest, ForecastResponse, forecast
+from serving.routes.launch import LaunchRequest, LaunchResponse, launched
 from serving.routes.predict import predicted
 from serving.routes.recommend import RecommendRequest, RecommendResponse, recommended
 from serving.routes.risk import RiskRequest, RiskResponse, at_risk
@@ -34,6 +35,7 @@ ROUTES: Mapping[str, Route] = {
     "/v1/recommend": Route(RecommendRequest, RecommendResponse, recommended),
     "/v1/audience": Route(AudienceRequest, AudienceResponse, gathered),
     "/v1/forecast": Route(ForecastRequest, ForecastResponse, forecast),
+    "/v1/new-product": Route(LaunchRequest, LaunchResponse, launched),
     "/v1/customers/risk": Route(RiskRequest, RiskResponse, at_risk),
 }
 """By route."""

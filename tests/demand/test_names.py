@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from demand.catalogue import Catalogue
-from demand.names import NAME_WIDTH, name_vectors
+from demand.names import NAME_WIDTH, Words, name_vectors
 
 
 def catalogue(*rows: tuple[str, str | None, str | None]) -> Catalogue:
@@ -51,6 +51,17 @@ def test_they_are_the_same_for_ever() -> None:
 
     signs = np.array([-1, 1, -1, -1, -1, -1, -1, -1])  # printf oats | b2sum -l 128 begins with 40
     assert vector[:8] == pytest.approx(signs / NAME_WIDTH**0.5)
+
+
+def test_an_item_that_is_in_no_catalogue_is_like_those_with_its_words() -> None:
+    shop = catalogue(("goat milk", "dairy", None), ("milk", "dairy", None), ("goat", None, None), ("!", None, None))
+    other = {"name": "Goat yoghurt", "category": None, "department": None}
+
+    goat, milk, dairy = np.log1p([4 / 2] * 3)  # each in two of four
+    expected = [goat / (goat**2 + milk**2 + dairy**2) ** 0.5, 0, 1, 0]
+    assert Words.of(shop).likeness(other) == pytest.approx(expected)
+    assert Words.of(shop).likeness_of([2])[:, 0] == pytest.approx(expected)
+    assert not Words.of(shop).likeness({**other, "name": "unheard of"}).any()
 
 
 def test_where_nothing_is_told_the_vector_is_zero() -> None:

@@ -142,6 +142,12 @@ def test_each_use_is_applied_to_all_customers(home: Path, shop: Dataset, trained
     _, everything = applied("forecast", "--horizon-days", 14, "--by", "all")
     assert everything["expected_quantity"].tolist() == [pytest.approx(said["expected_quantity"])]
 
+    said, buyers = applied("new-product", "--name", "Item A0 Fresh", "--price", 3.0)
+    assert len(buyers) == 40
+    assert buyers["probability"].is_monotonic_decreasing
+    assert said["expected_amount"] == pytest.approx(3 * said["expected_quantity"])
+    assert next(iter(said["taken"])) == "item a0"
+
 
 def test_what_cannot_be_applied_is_refused(home: Path, shop: Dataset, trained: dict, tmp_path: Path) -> None:
     words = ("--data", shop.folder, "--as-of", CUTOFF, "--out", tmp_path / "x.parquet")
@@ -156,6 +162,8 @@ def test_what_cannot_be_applied_is_refused(home: Path, shop: Dataset, trained: d
     assert "colour" in said
     _, said = demandcast("apply", "audience", *words, "--category", "x", home=home, code=2)
     assert "no item of" in said
+    _, said = demandcast("apply", "new-product", *words, "--name", "x", "--price", -1, home=home, code=2)
+    assert "--price: input should be greater than 0" in said
     assert not (tmp_path / "x.parquet").exists()
 
 

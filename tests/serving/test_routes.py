@@ -10,6 +10,7 @@ from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.moments import iso
 from demand.questions import Question
+from demand.uses.launch import Product, launch
 from modeling.predictor import Predictor
 from serving.schemas import CustomerRecord
 from tests.serving.conftest import AS_OF, order
@@ -117,6 +118,25 @@ def test_a_forecast_adds_up_over_customers_and_groups(
     assert everything["expected_amount"] == pytest.approx(amounts.sum(), rel=1e-4)
     assert [each["level"] for each in everything["intervals"]] == [0.5, 0.8, 0.95]
     assert all(each["low"] <= everything["expected_quantity"] <= each["high"] for each in everything["intervals"])
+
+
+def test_a_new_product_sells_to_those_who_buy_what_is_like_it(
+    client: httpx.Client, predictor: Predictor, customers: list[Customer]
+) -> None:
+    product = {"name": "Item B1 Fresh", "price": 2.0}
+    answer = asked(
+        client, "/v1/new-product", customers=[record(each) for each in customers], product=product, size=3,
+        horizon_days=DAYS,
+    )  # fmt: skip
+
+    outlook = predictor.outlook([Question(each, AS_OF, DAYS) for each in customers])
+    expected = launch(outlook, Product(**product), DAYS)
+    assert answer["alike"][0]["item_id"] == "item b1"
+    assert answer["expected_quantity"] == pytest.approx(expected.units, rel=1e-4)
+    assert answer["expected_quantity"] > sum(each["taken_quantity"] for each in answer["alike"])
+    assert answer["expected_amount"] == pytest.approx(2 * answer["expected_quantity"])
+    best = np.argsort(-expected.chances, kind="stable")[:3]
+    assert [each["place"] for each in answer["customers"]] == best.tolist()
 
 
 def test_a_customers_risk_is_the_models_chance_and_what_the_record_says(
