@@ -6,13 +6,15 @@ PEERS := .venv-peers
 SEQUENTIAL := .venv-sequential-peers
 FORECASTS := .venv-forecast-peers
 SERVING := .venv-serving-peers
+# Tests that start no Ray.
+ALONE := tests/demand tests/modeling
 # What is never imported need not be compiled: a third of the installation time.
 PIP := python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 
 # A run is some ten processes that import the same modules: where they may not keep what they compiled, each compiles it all.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check pytest drills smollm2 bench bench-gpu peers clean
+.PHONY: setup demo test check pytest-ray pytest-alone drills smollm2 bench bench-gpu peers clean
 
 setup: $(STAMP)
 
@@ -31,10 +33,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check pytest
+test: pytest-ray pytest-alone check
 
-pytest: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+# Beside each other (make -j2 test) they take half of the time: a cluster that starts leaves one of two cores idle.
+pytest-ray: setup
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(ALONE))
+
+pytest-alone: setup
+	$(BIN)/python -m pytest $(ALONE)
 
 drills: setup
 	$(BIN)/python -m pytest -m drill

@@ -24,12 +24,6 @@ CUTOFF = "2024-06-01"
 ITEMS = [f"item {letter}{number}" for letter in "abcdef" for number in range(5)]
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Of two processes of tests one has all that start Ray: two clusters on two cores wait for each other too long."""
-    if item.path.parent.name not in {"demand", "uses", "modeling"}:
-        item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 def write_shop(folder: Path, customers: int = 40, seed: int = 7) -> Path:
     """CSV files: customers buy from their own few favourites, about once a week, to two weeks past CUTOFF."""
     rng = np.random.default_rng(seed)
