@@ -58,6 +58,13 @@ class Customer:
             reviews=tuple(review for review in self.reviews if review.ts < ts),
         )
 
+    @property
+    def items(self) -> set[str]:
+        """Every item id that is named."""
+        named = {item for order in self.orders for item in order.items}
+        named |= {event.item for event in self.browsing if event.item}
+        return named | {review.item for review in self.reviews}
+
 
 def merge_lines(ts: int, lines: "list[tuple[str, float, float]]") -> Order:
     """An order from (item, quantity, amount) lines: lines of the same item are added up, first mention first."""

@@ -4,6 +4,8 @@ Each is raised with a sentence that says what is wrong, where, and what to do. T
 code 2, the HTTP interface into a problem document; nothing else catches them.
 """
 
+from collections.abc import Sequence
+
 
 class DemandError(Exception):
     """Something that the person who called can mend."""
@@ -36,3 +38,19 @@ class RecordError(DemandError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class LogError(DemandError):
+    """The log of events cannot be read or written now."""
+
+
+class LogFullError(LogError):
+    """The disk of the log has no room."""
+
+
+class ConflictError(DemandError):
+    """Ids that the log knows came with another content; `places` are theirs among what came, in order."""
+
+    def __init__(self, places: Sequence[int]) -> None:
+        super().__init__(f"{len(places):,} of the ids are known with another content, the first at place {places[0]}")
+        self.places = places

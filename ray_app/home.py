@@ -42,6 +42,11 @@ class Home:
         return self.folder / "keys.sqlite" if isinstance(self.folder, Path) else None
 
     @property
+    def events(self) -> Path | None:
+        """The log of events, where DEMANDCAST_EVENTS names no other; a remote folder can hold none."""
+        return self.folder / "events.db" if isinstance(self.folder, Path) else None
+
+    @property
     def models(self) -> Location:
         return self.folder / "models"
 

@@ -4,11 +4,15 @@ No process of ours runs beside it, so it does not follow the registry as `demand
 settled when the application is built. Other arguments build it anew, and replace its processes one after the other.
 """
 
+import os
+
 from pydantic import BaseModel, ConfigDict, Field
 from ray.serve import Application
 
+from demand.events.log import log_url
 from modeling.checkpoint import load_checkpoint
 from modeling.registry import Registry
+from ray_app.commands.options import EVENTS
 from ray_app.commands.serve import chosen, keys_of
 from ray_app.home import Home
 from serving.application import Served, check_guarded
@@ -54,6 +58,9 @@ def application(arguments: Arguments) -> Application:
         scaling=arguments.scaling,
         open=arguments.without_keys,
         cache_megabytes=arguments.cache_megabytes,
+        events=log_url(os.environ[EVENTS])
+        if EVENTS in os.environ
+        else None,  # a pod's disk is no place for a file of it
     )
     check_guarded(served)
     return bind(served, models, room=True)

@@ -16,6 +16,7 @@ from ray.exceptions import RayTaskError
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
+from sqlalchemy.engine import URL
 
 from demand.errors import CheckpointError, SettingsError
 from serving.ingress import Ingress
@@ -42,6 +43,7 @@ class Served:
         open: whether others than this machine may ask without a key.
         certificate, private_key: PEM files; with both, HTTPS is spoken.
         cache_megabytes: of answers that are kept for those who ask the same again.
+        events: where the log of events is; without, none is kept.
     """
 
     models: Models
@@ -53,6 +55,7 @@ class Served:
     certificate: Path | None = None
     private_key: Path | None = None
     cache_megabytes: float = 64.0
+    events: URL | None = None
 
     @property
     def url(self) -> str:
@@ -151,7 +154,9 @@ def application(served: Served, models: Models, room: bool, generation: int = 1,
         autoscaling_config=served.scaling.options(start),
     )
     ingress = Ingress.options(**options, max_surge_percent=SURGE_PERCENT)  # type: ignore[attr-defined]
-    bound: Application = ingress.bind(replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps)
+    bound: Application = ingress.bind(
+        replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps, served.events
+    )
     return bound
 
 

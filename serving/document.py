@@ -6,13 +6,15 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from serving.door import ADMIN, OPEN
+from serving.door import OPEN
+from serving.events import AppendedResponse, CustomersResponse, EventsRequest, FeedbackRequest
 from serving.gate import LARGEST_BODY
 from serving.problems import MEDIA, ProblemDocument
 from serving.routes import ROUTES
 from serving.schemas import (
     BatchRequest,
     BatchResponse,
+    CustomerRecord,
     Outcome,
     OutcomeResponse,
     StatusResponse,
@@ -24,6 +26,8 @@ BODIES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     **{route: (each.request, each.response) for route, each in ROUTES.items()},
     "/v1/predict/batch": (BatchRequest, BatchResponse),
     "/v1/outcomes": (Outcome, OutcomeResponse),
+    "/v1/events": (EventsRequest, AppendedResponse),
+    "/v1/feedback": (FeedbackRequest, AppendedResponse),
 }
 REFUSED = {
     "400": "The body is no JSON.",
@@ -31,7 +35,23 @@ REFUSED = {
     "413": f"The body is larger than {LARGEST_BODY} bytes.",
     "422": "A field is wrong; `errors` names it by its path.",
 }
-WITHOUT_KEY = {"401": "Without a good key.", "429": "The key asked too often; Retry-After says when to ask again."}
+WITHOUT_KEY = {
+    "401": "Without a good key.",
+    "403": "The key's scope does not reach here.",
+    "429": "The key asked too often; Retry-After says when to ask again.",
+}
+NO_LOG = {"404": "There is no log of events, or no such customer in it."}
+APPENDED = NO_LOG | {
+    "409": "An id is known with another content; `errors` names it. Nothing was taken.",
+    "507": "The log's disk is full. Nothing was taken.",
+}
+LISTED = NO_LOG | {"422": "A parameter is wrong; `errors` names it."}
+LOG = {
+    "/v1/events": APPENDED,
+    "/v1/feedback": APPENDED,
+    "/v1/customers": LISTED,
+    "/v1/customers/{customer_id}": LISTED,
+}
 FAILED = {"500": "The request could not be answered.", "503": "Busy or not ready; Retry-After says when to ask again."}
 
 
@@ -45,6 +65,8 @@ class Api(FastAPI):
             models: list[type[BaseModel]] = [
                 ProblemDocument,
                 StatusResponse,
+                CustomersResponse,
+                CustomerRecord,
                 *(model for both in BODIES.values() for model in both),
             ]
             # Responses as they are written: what has a default is always there.
@@ -64,8 +86,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     if path not in OPEN:
         operation["security"] = [{KEY: []}]
         problems |= WITHOUT_KEY
-    if path in ADMIN:
-        problems["403"] = "The key is not of the scope admin."
+    problems |= LOG.get(path, {})
     if path in BODIES:
         asked, answered = ({"application/json": {"schema": _named(each)}} for each in BODIES[path])
         operation["requestBody"] = {"required": True, "content": asked}

@@ -2,19 +2,34 @@
 
 import math
 import time
+from collections.abc import Mapping
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from serving.keys import Keys
+from serving.keys import Keys, Scope
 from serving.problems import Problem
 
 BEARER = "bearer "
 OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 """Paths that need no key."""
-ADMIN = ("/v1/status",)
-"""Paths that need one of the scope admin."""
+SCOPES: Mapping[str, tuple[Scope, ...]] = {
+    "POST /v1/events": ("events",),
+    "POST /v1/feedback": ("predict", "events"),
+    "POST /v1/customers/risk": ("predict",),
+    "GET /v1/status": (),
+}
+"""That open a route beside admin, which opens all; predict opens those that are not named."""
+CUSTOMERS = "/v1/customers"
+"""What lies below, but for what is named, is for admin alone: records of customers."""
+
+
+def scopes(route: str) -> tuple[Scope, ...]:
+    """That open a route, "METHOD PATH"."""
+    path = route.partition(" ")[2]
+    records = path == CUSTOMERS or path.startswith(f"{CUSTOMERS}/")
+    return ("admin", *SCOPES.get(route, () if records else ("predict",)))
 
 
 class Door:
@@ -24,23 +39,23 @@ class Door:
         self._keys = keys
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    def refused(self, path: str, authorization: str) -> Problem | None:
+    def refused(self, route: str, authorization: str) -> Problem | None:
         """Why a request is not let through: 401 without a good key, 403 beyond its scope, 429 where it asked too often.
 
         Deriving what a key holds takes a while: call it where nothing else waits.
 
         Args:
-            path: of the URL.
+            route: "METHOD PATH".
             authorization: the header, "Bearer KEY".
         """
-        if path in OPEN or not self._keys.wanted:
+        if route.partition(" ")[2] in OPEN or not self._keys.wanted:
             return None
         bearer = authorization[: len(BEARER)].lower() == BEARER
         key = self._keys.find(authorization[len(BEARER) :].strip()) if bearer else None
         if key is None:
             return Problem(401, "this needs a key: send it as the header Authorization: Bearer KEY")
-        if path in ADMIN and key.scope != "admin":
-            return Problem(403, "this needs a key of the scope admin")
+        if key.scope not in scopes(route):
+            return Problem(403, f"this needs a key of the scope {' or '.join(scopes(route))}")
         allowed = RateLimitItemPerMinute(key.per_minute)
         if self._limiter.hit(allowed, key.id):
             return None

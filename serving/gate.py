@@ -47,7 +47,8 @@ class Gate:
         problem = None
         if self.door:
             authorization = Headers(scope=scope).get("authorization", "")
-            problem = await asyncio.to_thread(self.door.refused, scope["path"], authorization)
+            route = f"{scope['method']} {scope['path']}"
+            problem = await asyncio.to_thread(self.door.refused, route, authorization)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = None if problem else await _read_body(scope, receive)

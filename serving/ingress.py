@@ -4,26 +4,29 @@ import asyncio
 import json
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
+from sqlalchemy.engine import URL
 from starlette.exceptions import HTTPException
 
 from serving.answers import Answers
 from serving.attempts import Attempts
+from serving.clerk import Clerk
 from serving.document import Api
 from serving.door import Door
+from serving.events import AppendedResponse, CustomersResponse
 from serving.gate import Gate
 from serving.keys import Keys
 from serving.metrics import IngressMetrics
 from serving.models import Models
 from serving.problems import Answer, Problem, invalid
-from serving.schemas import BatchRequest, Outcome, OutcomeResponse, StatusResponse
+from serving.schemas import BatchRequest, CustomerRecord, Outcome, OutcomeResponse, StatusResponse
 from serving.tally import Tallies
 
 DEADLINE_SECONDS = 30.0
@@ -69,6 +72,7 @@ class Ingress:
         keys: Keys | None = None,
         cache_megabytes: float = 0,
         sleeps: bool = False,
+        events: URL | None = None,
     ) -> None:
         self.replicas = replicas
         self._sleeps = sleeps
@@ -77,6 +81,7 @@ class Ingress:
         self._tallies = Tallies()
         self._attempts = Attempts(PATIENCE_SECONDS, MOST_IMPATIENT, RayActorError)
         self._metrics = IngressMetrics()
+        self._clerk = Clerk(events)
         Gate.door = Door(keys) if keys else None
 
     def reconfigure(self, config: dict[str, Any]) -> None:
@@ -126,14 +131,37 @@ class Ingress:
     @api.post("/v1/outcomes")
     async def outcomes(self, outcome: Outcome) -> OutcomeResponse:
         """What came of an answer: with it a challenger's items can be compared with the champion's."""
-        model = f"{outcome.model.name}@{outcome.model.version}"
         try:
-            bought = self._tallies.came(model, outcome.shown, outcome.bought)
+            return OutcomeResponse(bought=self._came(outcome))
         except KeyError:
             reason = "answers nobody here"
             raise Problem(422, f"model: {reason}", [{"field": "model", "reason": reason}]) from None
-        self._metrics.came(model, len(set(outcome.shown)), bought)
-        return OutcomeResponse(bought=bought)
+
+    @api.post("/v1/events")
+    async def events(self, request: Request) -> AppendedResponse:
+        """Orders, reviews, browsing and profiles, put on disk before they are acknowledged, all or none."""
+        return await self._clerk.take_events(await request.body())
+
+    @api.post("/v1/feedback")
+    async def feedback(self, request: Request) -> AppendedResponse:
+        """What came of answers, kept like events; what is new of it counts as outcomes do."""
+        appended, new = await self._clerk.take_feedback(await request.body())
+        for each in new:
+            with suppress(KeyError):  # a model of earlier days
+                self._came(each)
+        return appended
+
+    @api.get("/v1/customers")
+    async def customers(
+        self, after: Annotated[str, Query(max_length=256)] = "", limit: Annotated[int, Query(ge=1, le=1_000)] = 100
+    ) -> CustomersResponse:
+        """Ids of customers of whom there are events, in order, from behind `after` on."""
+        return CustomersResponse(customers=await self._clerk.customer_ids(after, limit))
+
+    @api.get("/v1/customers/{customer_id:path}", response_model=CustomerRecord)
+    async def customer(self, customer_id: str) -> Response:
+        """All that is known of a customer by now, as requests hold it."""
+        return Response(await self._clerk.record(customer_id), media_type="application/json")
 
     @api.get("/v1/model")
     async def model(self) -> Any:
@@ -176,7 +204,18 @@ class Ingress:
         replicas = application.deployments[self.replicas.deployment_name].replica_states
         return application.status.value, {str(state): count for state, count in replicas.items()}
 
+    def _came(self, outcome: Outcome) -> int:
+        """How many items of those shown were bought. Raises KeyError where the model answers nobody here."""
+        model = f"{outcome.model.name}@{outcome.model.version}"
+        bought = self._tallies.came(model, outcome.shown, outcome.bought)
+        self._metrics.came(model, len(set(outcome.shown)), bought)
+        return bought
+
     async def _answer(self, route: str, body: bytes) -> Answer:
+        try:
+            body = await self._clerk.look_up(body)  # first, for what was answered before new events is another question
+        except Problem as problem:
+            return problem.answer
         asked = b"%b %b" % (route.encode(), body)
         known = self._answers.find(asked)
         self._metrics.asked(known is not None)

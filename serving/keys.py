@@ -18,8 +18,9 @@ from typing import Literal
 
 from demand.errors import SettingsError
 
-Scope = Literal["predict", "admin"]
-"""predict asks for predictions, and for what an application must know of model and items; admin for everything."""
+Scope = Literal["predict", "events", "admin"]
+"""predict asks for predictions, and for what an application must know of model and items; events tells what customers
+did, and asks nothing; admin may do everything."""
 ENVIRONMENT = "DEMANDCAST_API_KEYS"
 """Keys beside those of the file, with commas between; one that may do everything begins with `ADMIN`."""
 ADMIN = "admin:"

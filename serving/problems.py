@@ -91,8 +91,27 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
     """The problem behind pydantic's or FastAPI's list of validation errors."""
     if errors and errors[0]["type"] == "json_invalid":
         return Problem(400, "the body is not valid JSON")
+    places = [_place(error["loc"]) for error in errors]
+    inside = {place[: UNIONS[place[0]]] for place in places if place and len(place) > UNIONS.get(place[0], len(place))}
     fields = [
-        {"field": ".".join(str(part) for part in error["loc"] if part != "body") or "body", "reason": str(error["msg"])}
-        for error in errors
+        {"field": ".".join(place) or "body", "reason": _reason(error)}
+        for place, error in zip(places, errors, strict=True)
+        if place not in inside  # where something is wrong within a record, it matters not that it is no id
     ]
     return Problem(422, f"{fields[0]['field']}: {fields[0]['reason']}", fields)
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    if error["type"] == "union_tag_invalid":  # whose message repeats the tag
+        return f"{error['ctx']['discriminator']} must be one of {error['ctx']['expected_tags']}"
+    return str(error["msg"])
+
+
+UNIONS = {"customer": 1, "customers": 2, "events": 2}
+"""Fields that may be one of several things, with how many names lead there; pydantic then says which it tried."""
+
+
+def _place(names: Sequence[str | int]) -> tuple[str, ...]:
+    place = tuple(str(name) for name in names if name != "body")
+    tried = UNIONS.get(place[0], len(place)) if place else 0
+    return place[:tried] + place[tried + 1 :]

@@ -15,6 +15,8 @@ from demand.vocabulary import LONGEST_HORIZON
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
 Text = Annotated[str, Field(max_length=10_000)]
 Name = Annotated[str, Field(max_length=256)]
+Id = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+"""Of an event, or of a customer in the log of events."""
 MOST_CUSTOMERS = 256
 """Of one request."""
 HORIZON_DAYS = 28
@@ -105,25 +107,23 @@ class CustomerRecord(Record):
             self.demographic_info,
         )
 
-    @property
-    def items(self) -> set[str]:
-        """Every item id that the record names."""
-        named = {line.item_id for order in self.purchase_history for line in order.items}
-        named |= {event.item_id for event in self.browsing_history if event.item_id}
-        return named | {review.item_id for review in self.reviews}
+
+Who = Annotated[CustomerRecord | Id, Field(union_mode="left_to_right")]
+"""A customer's record, or the id of a customer whose record the log of events has."""
 
 
-def question(
-    customer: CustomerRecord, as_of: datetime | None, horizon_days: int | None, path: str = "customer"
-) -> Question:
+def question(customer: Who, as_of: datetime | None, horizon_days: int | None, path: str = "customer") -> Question:
     """A record as the model sees it, at a moment, or now.
 
     Args:
         path: of the record in the request.
 
     Raises:
-        RecordError: an event is not before `as_of`, or that is in no year from 1 to 9999 of UTC.
+        RecordError: an event is not before `as_of`, or that is in no year from 1 to 9999 of UTC; or there is an id in
+            place of a record, which the ingress would have looked up if there was a log.
     """
+    if isinstance(customer, str):
+        raise RecordError(path, "is an id, and this endpoint keeps no log of events: send a record")
     then = moment(as_of or datetime.now(UTC))
     try:
         iso(then)
@@ -139,7 +139,7 @@ def question(
 class CustomerRequest(Record):
     """About one customer; `as_of` null means now."""
 
-    customer: CustomerRecord
+    customer: Who
     as_of: datetime | None = None
     horizon_days: int | None = Field(default=None, ge=1, le=LONGEST_HORIZON)
 
@@ -150,7 +150,7 @@ class CustomerRequest(Record):
     @property
     def who(self) -> str:
         """By whose share a model is chosen."""
-        return self.customer.customer_id
+        return self.customer if isinstance(self.customer, str) else self.customer.customer_id
 
 
 class PredictRequest(CustomerRequest):
@@ -162,7 +162,7 @@ class PredictRequest(CustomerRequest):
 class GroupRequest(Record):
     """About many customers at once; `as_of` null means now."""
 
-    customers: list[CustomerRecord] = Field(min_length=1, max_length=MOST_CUSTOMERS)
+    customers: list[Who] = Field(min_length=1, max_length=MOST_CUSTOMERS)
     as_of: datetime | None = None
     horizon_days: int = Field(default=HORIZON_DAYS, ge=1, le=LONGEST_HORIZON)
 
@@ -194,8 +194,8 @@ class ModelInfo(BaseModel):
 class AnsweredBy(Record):
     """The `model` of an answer."""
 
-    name: Name
-    version: int
+    name: Id
+    version: int = Field(ge=0, lt=2**31)
     prompt_format: Name = ""
 
 

@@ -21,8 +21,11 @@ def create(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
     per_minute: Annotated[int, typer.Option(min=1, help="Requests that it may make.")] = 6_000,
     scope: Annotated[
-        Literal["predict", "admin"],
-        typer.Option(help="What it may ask for: predict is for applications, admin sees the endpoint's state as well."),
+        Literal["predict", "events", "admin"],
+        typer.Option(
+            help="What it may do: predict is for applications that ask, events for those that only tell what customers "
+            "do, admin sees the endpoint's state and customers as well."
+        ),
     ] = "predict",
     json: Json = False,
 ) -> None:

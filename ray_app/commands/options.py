@@ -11,6 +11,15 @@ KEY = "DEMANDCAST_API_KEY"
 """The environment variable of a key for an endpoint that wants one."""
 Url = Annotated[str, typer.Option("--url", help="Where 'demandcast serve' answers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+EVENTS = "DEMANDCAST_EVENTS"
+"""The environment variable of the log's URL, which may hold a password."""
+Events = Annotated[
+    str | None,
+    typer.Option(
+        help="Log of events: postgresql://USER@HOST/NAME or an SQLite file; by default DEMANDCAST_EVENTS, else "
+        "events.db in the state folder."
+    ),
+]
 PLACE: dict[str, Any] = {"parser": location, "metavar": "PATH|URI"}
 """An option that names a file or a folder: a path, or a URI such as s3://bucket/folder."""
 DATA: Any = typer.Option("--data", help="Dataset folder, as 'demandcast data import' makes it.", **PLACE)

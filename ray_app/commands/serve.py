@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from demand.errors import CheckpointError, DemandError, ModelNotFoundError
-from ray_app.commands.options import DEFAULT_URL, KEY, Json, Model, Url
+from demand.errors import CheckpointError, DemandError, ModelNotFoundError, SettingsError
+from ray_app.commands.options import DEFAULT_URL, EVENTS, KEY, Events, Json, Model, Url
 from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
     from modeling.registry import Registry
     from ray_app.home import Home
     from serving.application import Endpoint
@@ -52,6 +54,7 @@ def serve(
     cache_megabytes: Annotated[
         float, typer.Option(min=0, help="Of answers kept for who asks the very same again; 0 keeps none.")
     ] = 64.0,
+    events: Events = None,
     json: Json = False,
 ) -> None:
     """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs.
@@ -73,6 +76,7 @@ def serve(
 
     home = Home.here()
     keys = keys_of(home)
+    log = log_of(home, events)
     registry = Registry(home.folder)
     models = chosen(registry, model, challenger_share)
     for each in models.all:
@@ -81,7 +85,7 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: Ray would end with a trace of itself
     most = max_replicas or max(offered("CPU"), min_replicas, 1)
     scaling = Scaling(min_replicas, most, replica_requests, up_seconds, down_seconds)
-    served = Served(models, keys, host, port, scaling, without_keys, tls_certificate, tls_key, cache_megabytes)
+    served = Served(models, keys, host, port, scaling, without_keys, tls_certificate, tls_key, cache_megabytes, log)
     with running(served) as endpoint:
         renewal = threading.Event()
         signal.signal(signal.SIGHUP, lambda *_: renewal.set())
@@ -139,6 +143,21 @@ def keys_of(home: "Home") -> "Keys":
     from serving.keys import ENVIRONMENT, KeyFile, Keys
 
     return Keys(KeyFile(home.keys) if home.keys else None, os.environ.get(ENVIRONMENT, ""))
+
+
+def log_of(home: "Home", events: str | None) -> "URL | None":
+    """Where the log of events is, if there is one: as said, as the environment says, or a file of the state folder.
+
+    Raises:
+        SettingsError: it is no place for a log, or a password was said where every process can read it.
+    """
+    from demand.events.log import log_url
+
+    said = log_url(events) if events else None
+    if said and said.password:
+        raise SettingsError(f"others on this machine can read a password in --events: give the URL by {EVENTS}")
+    default = os.environ.get(EVENTS) or home.events
+    return said or (log_url(str(default)) if default else None)
 
 
 def chosen(registry: "Registry", model: str, challenger_share: float) -> "Models":

@@ -54,7 +54,9 @@ def gathered(model: ModelInfo, request: AudienceRequest, outlook: Outlook) -> Au
         model=model,
         as_of=iso(outlook.questions[0].as_of),
         members=[
-            Member(customer_id=request.customers[row].customer_id, place=int(row), probability=float(chances[row]))
+            Member(
+                customer_id=outlook.questions[row].customer.customer_id, place=int(row), probability=float(chances[row])
+            )
             for row in found.rows
         ],
         expected_response=found.response,

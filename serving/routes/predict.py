@@ -7,10 +7,10 @@ from serving.schemas import DemandRecord, ModelInfo, PredictRequest, PredictResp
 
 def predicted(model: ModelInfo, request: PredictRequest, outlook: Outlook) -> PredictResponse:
     """The likeliest demands."""
-    catalogue, (demands,) = outlook.catalogue, outlook.demands(request.top_k)
+    catalogue, (asked,), (demands,) = outlook.catalogue, outlook.questions, outlook.demands(request.top_k)
     return PredictResponse(
         model=model,
-        as_of=iso(outlook.questions[0].as_of),
+        as_of=iso(asked.as_of),
         horizon_days=request.horizon_days,
         demands=[
             DemandRecord(
@@ -22,5 +22,5 @@ def predicted(model: ModelInfo, request: PredictRequest, outlook: Outlook) -> Pr
             )
             for demand in demands
         ],
-        unknown_items=sorted(item for item in request.customer.items if item not in catalogue.index),
+        unknown_items=sorted(item for item in asked.customer.items if item not in catalogue.index),
     )

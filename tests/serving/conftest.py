@@ -11,6 +11,7 @@ import pytest
 from ray import serve
 
 from demand.catalogue import Catalogue
+from demand.events.log import EventLog, log_url
 from demand.formats import prompt_format
 from demand.moments import iso, moment
 from demand.vocabulary import Vocabulary
@@ -23,7 +24,7 @@ from modeling.parallel import initialize
 from modeling.predictor import Predictor
 from modeling.settings import ModelSettings
 from serving.application import Endpoint, Served, running
-from serving.keys import KeyFile, Keys
+from serving.keys import KeyFile, Keys, Scope
 from serving.models import ModelReference, Models
 from serving.tracing import ENDPOINTS
 from tests.conftest import CUTOFF
@@ -87,15 +88,33 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="package")
-def endpoint(ray_cluster: None, collector: Collector, model_folder: Path, keys: KeyFile) -> Iterator[Endpoint]:
+def log(tmp_path_factory: pytest.TempPathFactory) -> EventLog:
+    """The endpoint's."""
+    return EventLog(log_url(str(tmp_path_factory.mktemp("log") / "events.db")))
+
+
+@pytest.fixture(scope="package")
+def endpoint(
+    ray_cluster: None, collector: Collector, model_folder: Path, keys: KeyFile, log: EventLog
+) -> Iterator[Endpoint]:
     keys.create("somebody")  # from now on keys are asked for
-    with running(Served(champion(model_folder, 3), Keys(keys), port=free_port())) as endpoint:
+    with running(Served(champion(model_folder, 3), Keys(keys), port=free_port(), events=log.url)) as endpoint:
         yield endpoint
     serve.shutdown()  # other tests serve at other ports
 
 
+def client_of(endpoint: Endpoint, keys: KeyFile, scope: Scope) -> httpx.Client:
+    _, key = keys.create("tests", per_minute=1_000_000, scope=scope)
+    return httpx.Client(base_url=endpoint.url, timeout=30, headers={"Authorization": f"Bearer {key}"})
+
+
 @pytest.fixture(scope="package")
 def client(endpoint: Endpoint, keys: KeyFile) -> Iterator[httpx.Client]:
-    _, key = keys.create("tests", per_minute=1_000_000)
-    with httpx.Client(base_url=endpoint.url, timeout=30, headers={"Authorization": f"Bearer {key}"}) as client:
+    with client_of(endpoint, keys, "predict") as client:
+        yield client
+
+
+@pytest.fixture(scope="package")
+def admin(endpoint: Endpoint, keys: KeyFile) -> Iterator[httpx.Client]:
+    with client_of(endpoint, keys, "admin") as client:
         yield client

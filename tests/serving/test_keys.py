@@ -16,9 +16,9 @@ def file(tmp_path: Path) -> KeyFile:
     return KeyFile(tmp_path / "home" / "keys.sqlite")
 
 
-def status(door: Door, authorization: str, path: str = "/v1/predict") -> int:
+def status(door: Door, authorization: str, route: str = "POST /v1/predict") -> int:
     """200 where the door lets it through."""
-    refused = door.refused(path, authorization)
+    refused = door.refused(route, authorization)
     return refused.status if refused else 200
 
 
@@ -123,11 +123,13 @@ def test_the_door_tells_strangers_from_guests_and_counts_each_guest(file: KeyFil
     door = Door(Keys(file))
     assert [status(door, each) for each in ("", few, f"Basic {few}", "Bearer", "Bearer dc_0000_x")] == [401] * 5
     assert [status(door, f"Bearer {few}") for _ in range(3)] == [200, 200, 429]
-    refused = door.refused("/v1/items", f"bearer  {few}")
+    refused = door.refused("GET /v1/items", f"bearer  {few}")
     assert refused is not None
     assert 1 <= refused.retry_seconds <= 60
     assert status(door, f"Bearer {many}") == 200
-    assert [door.refused(path, "") is None for path in ("/healthz", "/openapi.json", "/", "/v1", "//v1/predict")] == [
+    assert [
+        door.refused(f"GET {path}", "") is None for path in ("/healthz", "/openapi.json", "/", "/v1", "//v1/predict")
+    ] == [
         True,
         True,
         False,
@@ -136,16 +138,30 @@ def test_the_door_tells_strangers_from_guests_and_counts_each_guest(file: KeyFil
     ]
 
 
-def test_the_state_of_an_endpoint_is_for_keys_of_the_scope_admin(file: KeyFile) -> None:
+def test_a_key_opens_what_its_scope_says_and_no_more(file: KeyFile) -> None:
     _, shop = file.create("shop")
+    _, till = file.create("till", scope="events")
     _, operator = file.create("operator", scope="admin")
     door = Door(Keys(file, "0123456789abcdef,admin:fedcba9876543210"))
+    everybody = {
+        "POST /v1/predict": {shop},
+        "POST /v1/customers/risk": {shop},
+        "GET /v1/items": {shop},
+        "POST /v1/feedback": {shop, till},
+        "POST /v1/events": {till},
+        "GET /v1/status": set(),
+        "GET /v1/customers": set(),
+        "GET /v1/customers/": set(),
+        "GET /v1/customers/c1": set(),
+        "GET /v1/customers/risk": set(),
+        "POST /v1/customers/c1": set(),
+    }
 
-    for predicts in (shop, "0123456789abcdef"):
-        assert [status(door, f"Bearer {predicts}", path) for path in ("/v1/predict", "/v1/status")] == [200, 403]
-    for admin in (operator, "fedcba9876543210"):
-        assert [status(door, f"Bearer {admin}", path) for path in ("/v1/predict", "/v1/status")] == [200, 200]
-    assert status(door, "", "/v1/status") == 401
+    for route, let_in in everybody.items():
+        assert [status(door, f"Bearer {key}", route) for key in (operator, "fedcba9876543210")] == [200, 200]
+        assert {key for key in (shop, till) if status(door, f"Bearer {key}", route) == 200} == let_in, route
+        assert status(door, "Bearer 0123456789abcdef", route) == (200 if shop in let_in else 403)
+        assert status(door, "", route) == 401
 
 
 def test_keys_made_before_there_were_scopes_may_ask_for_predictions(file: KeyFile) -> None:

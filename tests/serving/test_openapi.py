@@ -38,9 +38,9 @@ schema = schemathesis.openapi.from_dict(api.openapi())
 
 
 @pytest.fixture(scope="module")
-def session(client: httpx.Client) -> Iterator[requests.Session]:
+def session(admin: httpx.Client) -> Iterator[requests.Session]:
     with requests.Session() as session:
-        session.headers["Authorization"] = client.headers["authorization"]
+        session.headers["Authorization"] = admin.headers["authorization"]
         yield session
 
 
@@ -83,9 +83,9 @@ def test_what_takes_no_body_is_answered_as_the_document_says(
 
 @schema.exclude(path="/v1/predict/batch").parametrize()
 @settings(MADE_UP, max_examples=1)
-def test_every_route_that_wants_a_key_wants_a_good_one(case: schemathesis.Case, client: httpx.Client) -> None:
-    headers = {"Authorization": client.headers["authorization"]}
-    case.call_and_validate(base_url=str(client.base_url), headers=headers, checks=[ignored_auth])
+def test_every_route_that_wants_a_key_wants_a_good_one(case: schemathesis.Case, admin: httpx.Client) -> None:
+    headers = {"Authorization": admin.headers["authorization"]}
+    case.call_and_validate(base_url=str(admin.base_url), headers=headers, checks=[ignored_auth])
 
 
 def test_the_published_document_is_the_endpoints(client: httpx.Client) -> None:

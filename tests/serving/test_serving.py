@@ -189,7 +189,7 @@ def test_a_certificate_that_cannot_be_used_is_refused(model_folder: Path, tmp_pa
             pass
 
 
-def test_nothing_of_a_request_is_in_any_log(client: httpx.Client) -> None:
+def test_nothing_of_a_request_is_in_any_log(client: httpx.Client, admin: httpx.Client) -> None:
     marks = [f"mark-{kind}-{os.getpid()}" for kind in ("customer", "item", "text", "wrong", "key")]
     customer, item, text, wrong, key = marks
     good = request({**order(item_id=item), "customer_id": customer, "demographic_info": {"age": text}})
@@ -197,6 +197,8 @@ def test_nothing_of_a_request_is_in_any_log(client: httpx.Client) -> None:
     problem(client.post("/v1/predict", json=request(order(ts=wrong))), 422)
     problem(client.post("/v1/predict", content=f'{{"{wrong}'), 400)
     problem(client.post("/v1/predict", headers={"Authorization": f"Bearer dc_{key}_x"}), 401)
+    problem(client.post("/v1/predict", json=request() | {"customer": customer}), 422)
+    problem(admin.get(f"/v1/customers/{customer}"), 404)
     time.sleep(1)  # until what is logged is written
 
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())
@@ -228,7 +230,8 @@ def test_the_openapi_document_describes_requests_down_to_their_lines(client: htt
     body = document["paths"]["/v1/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     schemas = document["components"]["schemas"]
     assert body == {"$ref": "#/components/schemas/PredictRequest"}
-    assert schemas["PredictRequest"]["properties"]["customer"] == {"$ref": "#/components/schemas/CustomerRecord"}
+    record, by_id = schemas["PredictRequest"]["properties"]["customer"]["anyOf"]
+    assert (record, by_id["type"]) == ({"$ref": "#/components/schemas/CustomerRecord"}, "string")
     assert schemas["Line"]["properties"]["quantity"]["exclusiveMinimum"] == 0
     named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
     assert named <= set(schemas)

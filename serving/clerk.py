@@ -1,0 +1,127 @@
+"""Who keeps the log of events for an ingress, beside its event loop."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.engine import URL
+
+from demand.errors import ConflictError, LogError, LogFullError, RecordError
+from demand.events.log import CONNECTIONS, EventLog
+from demand.moments import moment
+from serving.events import AppendedResponse, EventsRequest, FeedbackRecord, FeedbackRequest
+from serving.problems import Problem, invalid
+from serving.schemas import MOST_CUSTOMERS
+
+SECONDS = 30.0
+"""That a request to the log may take, its waiting included."""
+BY_ID = re.compile(rb'"customers?"\s*:\s*(?:\[\s*)?"|\}\s*,\s*"(?:[^"\\]|\\.)*+"\s*[,\]]')
+"""A text where a request has a customer, or among several; and little else, so that other requests are not parsed."""
+Done = TypeVar("Done")
+_as_of = TypeAdapter(datetime | None).validate_python
+
+
+class Clerk:
+    """Reads and writes the log in threads of its own. Every method raises Problem with what a client can do."""
+
+    def __init__(self, url: URL | None) -> None:
+        """Without a URL there is no log."""
+        self._log = EventLog(url) if url else None
+        self._threads = ThreadPoolExecutor(CONNECTIONS, "log")
+
+    async def take_events(self, body: bytes) -> AppendedResponse:
+        """Puts the events of a request into the log."""
+
+        def append(log: EventLog) -> AppendedResponse:
+            entries = EventsRequest.model_validate_json(body).entries()
+            new = log.append(entries)
+            return AppendedResponse(accepted=len(new), known=len(entries) - len(new))
+
+        return await self._with_log(append, "events")
+
+    async def take_feedback(self, body: bytes) -> tuple[AppendedResponse, list[FeedbackRecord]]:
+        """Puts the feedback of a request into the log, and gives what of it is new."""
+
+        def append(log: EventLog) -> tuple[AppendedResponse, list[FeedbackRecord]]:
+            request = FeedbackRequest.model_validate_json(body)
+            new = log.append(request.entries())
+            told = {each.event_id: each for each in request.feedback if each.event_id in new}
+            return AppendedResponse(accepted=len(new), known=len(request.feedback) - len(new)), list(told.values())
+
+        return await self._with_log(append, "feedback")
+
+    async def look_up(self, body: bytes) -> bytes:
+        """A request with records in place of ids; what cannot be read is left to whoever answers."""
+        if self._log is None or not BY_ID.search(body):
+            return body
+        return await self._with_log(lambda log: _with_records(body, log))
+
+    async def record(self, customer_id: str) -> bytes:
+        """JSON of a customer's record, with all that is known by now."""
+        now = moment(datetime.now(UTC))
+        found = await self._with_log(lambda log: log.records([customer_id], now))
+        if customer_id not in found:
+            raise Problem(404, "the log of events has no such customer")
+        return found[customer_id].encode()
+
+    async def customer_ids(self, after: str, limit: int) -> list[str]:
+        """Ids of customers in order, from behind `after` on."""
+        return await self._with_log(lambda log: log.customer_ids(after, limit))
+
+    async def _with_log(self, work: Callable[[EventLog], Done], field: str = "") -> Done:
+        """`field`: the request's, whose places a conflict names."""
+        if self._log is None:
+            raise Problem(404, "this endpoint keeps no log of events: demandcast serve --events URL")
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work, self._log)
+        except ValidationError as error:
+            raise invalid(error.errors(include_url=False, include_input=False)) from None
+        except RecordError as error:
+            raise Problem(422, str(error), [{"field": error.field, "reason": error.reason}]) from None
+        except ConflictError as error:
+            reason = "is known with another content"
+            named = [{"field": f"{field}.{place}.event_id", "reason": reason} for place in error.places]
+            raise Problem(409, f"{named[0]['field']}: {reason}; nothing was taken", named) from None
+        except LogFullError:
+            raise Problem(507, "the log of events is full; nothing was taken") from None
+        except (LogError, TimeoutError):
+            raise Problem(503, "the log of events cannot be used now; to send the same again is safe") from None
+
+
+def _with_records(body: bytes, log: EventLog) -> bytes:
+    """Raises RecordError where the log has nothing of a customer before the moment asked about, or too much."""
+    try:
+        asked = json.loads(body)
+        as_of = _as_of(asked.get("as_of")) or datetime.now(UTC)
+    except (ValueError, RecursionError, AttributeError):
+        return body
+    named = _ids(asked)
+    if not named:
+        return body
+    records = log.records(list(named.values()), moment(as_of))
+    for path, customer_id in named.items():
+        if customer_id not in records:
+            raise RecordError(path, "has no event before as_of in the log of events")
+    texts = {name: json.dumps(value) for name, value in asked.items()}
+    if "customer" in named:
+        texts["customer"] = records[named["customer"]]
+    else:
+        customers = (records[each] if isinstance(each, str) else json.dumps(each) for each in asked["customers"])
+        texts["customers"] = f"[{', '.join(customers)}]"
+    return f"{{{', '.join(f'{json.dumps(name)}: {text}' for name, text in texts.items())}}}".encode()
+
+
+def _ids(asked: dict[str, Any]) -> dict[str, str]:
+    """Ids that stand where a record may, by their path; of more customers than a request may name, none."""
+    one, many = asked.get("customer"), asked.get("customers")
+    if isinstance(one, str):
+        return {"customer": one}
+    if isinstance(many, list) and len(many) <= MOST_CUSTOMERS:
+        return {f"customers.{place}": each for place, each in enumerate(many) if isinstance(each, str)}
+    return {}
