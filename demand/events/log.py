@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -34,7 +34,7 @@ READ_ROWS = 5_000
 PARTS: dict[Kind, str] = {"order": "purchase_history", "browsing": "browsing_history", "review": "reviews"}
 """Of a customer's record, by the kind of event."""
 SURROGATE = re.compile("[\ud800-\udfff]")
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERT: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _DISK_FULL = ("SQLITE_FULL", "53100")
 """SQLite's name for it, and PostgreSQL's."""
 
@@ -188,7 +188,7 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = sql.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
         # Readers go on beside a writer in a write-ahead log; FULL writes it through to the disk at each commit.
-        settings = ("pragma journal_mode = wal", "pragma synchronous = full")
+        settings: tuple[str, ...] = ("pragma journal_mode = wal", "pragma synchronous = full")
     else:
         wait = {"connect_timeout": BUSY_SECONDS, "tcp_user_timeout": BUSY_SECONDS * 1_000}
         engine = sql.create_engine(url, connect_args=wait, pool_pre_ping=True, **options)
