@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from demand.customer import Customer
 from demand.errors import DataError
-from demand.events.model import Event, Kind
 from demand.events.log import PARTS
+from demand.events.model import Event, Kind
 from demand.moments import moment
 from serving.problems import invalid
 from serving.schemas import CustomerRecord, Id

@@ -30,8 +30,8 @@ def import_(
     items: Annotated[
         Location | None,
         typer.Option(
-            help="What items are called, which a log of events does not know: a dataset folder, or a CSV or Parquet file "
-            "with columns item_id, name, category, department, price.",
+            help="What items are called, for events: a dataset folder, or a CSV or Parquet file with columns item_id, "
+            "name, category, department, price.",
             **PLACE,
         ),
     ] = None,

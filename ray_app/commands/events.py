@@ -27,8 +27,8 @@ def load(
 ) -> None:
     """Put a dataset's orders, reviews, browsing and profiles into the log, as if an endpoint had been told of them.
 
-    Their ids are made of what they tell, so that loading the same twice adds nothing: with ever later dates for --before
-    a year can be told month by month.
+    Their ids are made of what they tell, so that loading the same twice adds nothing. With ever later dates for
+    --before a year can be told month by month.
     """
     from demand.dataset import Dataset
     from demand.moments import moment
