@@ -144,25 +144,40 @@ def _write(
         protected = guard.summary()
         sold = Sold()
         tables = {name: sorter.tables() for name, sorter in kept.items()}
-        tables["orders"] = sold.counting(tables["orders"])
         tables["items"] = _complete_items(tables["items"], sold)  # once the orders, which come first, were counted
-        rows = {name: _write_table(folder, name, tables[name]) for name in TABLES}
-    if not rows["orders"]:
+        facts = write_tables(folder, tables, sold)
+    if not facts["rows"]["orders"]:
         raise DataError(f"{source}: no usable order line in {', '.join(counts) or 'it'}")
     manifest = {
         "source": source,
         "schema_version": SCHEMA_VERSION,
-        "rows": rows,
+        "rows": facts.pop("rows"),
         "files": {file: count.summary() for file, count in counts.items()},
         **({"privacy": protected} if protected else {}),
+        **facts,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
+    return manifest
+
+
+def write_tables(folder: Path, tables: Mapping[str, Iterable[pa.Table]], sold: Sold) -> dict[str, Any]:
+    """Writes all tables of a dataset, each in the order of its keys, and returns what a manifest says of them.
+
+    Args:
+        sold: what is to count the order lines, which are written first.
+    """
+    counted = {**tables, "orders": sold.counting(tables["orders"])}
+    rows = {name: _write_table(folder, name, counted[name]) for name in TABLES}
+    if not rows["orders"]:
+        return {"rows": rows}
+    return {
+        "rows": rows,
         "customers": sold.customers,
         "orders": sold.orders,
         "first_order": iso(sold.first),
         "last_order": iso(sold.last),
-        "content_hash": content_hash(folder),
+        "content_hash": _content_hash(folder),
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
-    return manifest
 
 
 def _check(
@@ -189,7 +204,9 @@ def _quarantine(chunk: Chunk, reasons: pd.Series, withheld: bool) -> pa.Table:
     if withheld:
         texts = pd.Series(WITHHELD, index=reasons.index)
     else:
-        rows = chunk.rows.loc[reasons.index].drop(columns="rejected", errors="ignore")
+        first = [name for name in ("customer_id",) if name in chunk.rows]  # where an erasure looks for it
+        others = [name for name in chunk.rows if name not in (*first, "rejected")]
+        rows = chunk.rows.loc[reasons.index, first + others]
         texts = rows.astype("string").fillna("").agg(" | ".join, axis=1)
     return pa.table(
         [
@@ -232,8 +249,7 @@ def _groups(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
     yield pa.concat_tables(waiting).combine_chunks()
 
 
-def content_hash(folder: Path) -> str:
-    """Of all tables of a dataset folder."""
+def _content_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in TABLES:
         digest.update(name.encode())

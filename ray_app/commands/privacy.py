@@ -1,0 +1,91 @@
+"""demandcast privacy: erase and consent."""
+
+from typing import Annotated
+
+import typer
+
+from demand.locations import Location
+from ray_app.commands.options import DATA, PLACE, Data, Json, PseudonymKeyFile
+from ray_app.output import console, emit, say
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def privacy() -> None:
+    """Erase a customer, and take out who gave no consent."""
+
+
+@app.command()
+def erase(
+    customer: Annotated[str, typer.Argument(help="The customer's id, as the shop knows it.")],
+    data: Annotated[list[Location] | None, DATA] = None,
+    pseudonym_key: PseudonymKeyFile = None,
+    json: Json = False,
+) -> None:
+    """Remove a customer from the state folder, mark the models that learned from them, and search for what is left.
+
+    Datasets are written anew without the customer, other files with customers (predictions, databases) lose their rows,
+    and caches go. Then every file is searched, and what still names the customer is listed: exit code 1. An id of
+    eight characters or more that is not letters alone is looked for anywhere; a shorter one, which is also a quantity
+    or a price somewhere, as a whole value of customer_id. To do it again is safe. --data names datasets elsewhere.
+    """
+    from demand.privacy.pseudonyms import PseudonymKey
+    from ray_app.erasure import erase as erase_everywhere
+    from ray_app.home import Home
+
+    with console.status("erasing"):
+        done = erase_everywhere(customer, PseudonymKey.of(pseudonym_key), data or [], Home.here())
+    for folder, rows in done.datasets.items():
+        say(f"{folder}: {rows:,} rows erased")
+    for file in done.files:
+        say(f"{file}: rows erased")
+    if not done.datasets and not done.files:
+        say("no file names this customer")
+    if done.models:
+        say(f"learned from this customer, or may have: {', '.join(done.models)}; train them again")
+    proof = done.proof
+    for place in (*proof.found, *proof.unread):
+        say(f"left: {place}" if place in proof.found else f"not read: {place}")
+    say(f"{proof.searched:,} files searched, {len(proof.found)} name the customer")
+    emit(
+        {
+            "datasets": [{"dataset": folder, "rows": rows} for folder, rows in done.datasets.items()],
+            "files": done.files,
+            "models": done.models,
+            "searched": proof.searched,
+            "found": proof.found,
+            "unread": proof.unread,
+        },
+        json,
+    )
+    if not proof.clean:
+        raise typer.Exit(1)
+
+
+@app.command()
+def consent(
+    file: Annotated[
+        Location,
+        typer.Argument(help="CSV or Parquet with the columns customer_id and consent (true or false).", **PLACE),
+    ],
+    data: Data,
+    pseudonym_key: PseudonymKeyFile = None,
+    json: Json = False,
+) -> None:
+    """Take out of a dataset who gave no consent, or gave it up, so that what is trained from now on leaves them out.
+
+    Whoever FILE does not name with a yes is taken out, as 'data import --consent' does, and models that learned from
+    them are marked.
+    """
+    from demand.dataset import Dataset
+    from demand.privacy.consent import Consent
+    from demand.privacy.pseudonyms import PseudonymKey
+    from ray_app.erasure import withdraw
+    from ray_app.home import Home
+
+    gone, models = withdraw(Consent.read(file), PseudonymKey.of(pseudonym_key), Dataset.open(data), Home.here())
+    say(f"{data}: {gone:,} customers without consent taken out")
+    if models:
+        say(f"learned from some of them, or may have: {', '.join(models)}; train them again")
+    emit({"dataset": str(data), "customers": gone, "models": models}, json)
