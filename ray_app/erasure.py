@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Engine
 
 from demand.dataset import Dataset
-from demand.locations import Location, location, remove
+from demand.locations import Location, absolute, location, remove
 from demand.privacy.consent import Consent
 from demand.privacy.databases import erase_rows
 from demand.privacy.erasure import check_key, datasets, erase_from_dataset, erase_from_files, everyone, present
@@ -58,19 +58,20 @@ def erase(
     Raises:
         DataError: a dataset holds pseudonyms that the key does not make, or nothing else; or a database is in use.
     """
-    found = {str(each.folder): each for folder in (home.folder, *others) for each in datasets(folder)}
+    folders = list(dict.fromkeys((home.folder, *map(absolute, others))))
+    found = {str(each.folder): each for folder in folders for each in datasets(folder)}
     for each in found.values():
         check_key(each, key)
     who = Identity({customer, key.customer(customer)} if key else {customer})
     holding = [each for each in found.values() if present(each, who.ids)]
     models = mark_models(holding, {str(each.folder): present(each, who.ids) for each in holding}, home)
     rows = {folder: erase_from_dataset(each, who) for folder, each in found.items()}
-    files = [file for folder in (home.folder, *others) for file in erase_from_files(folder, who)]
+    files = [file for folder in folders for file in erase_from_files(folder, who)]
     files += [str(each.url) for each in databases if erase_rows(each, who)]
     if any(rows.values()):
         for cache in CACHES:
             remove(home.folder / cache)
-    proofs = [search(folder, who) for folder in dict.fromkeys((home.folder, *others))]
+    proofs = [search(folder, who) for folder in folders]
     proofs += [search_database(each, who) for each in databases]
     return Erasure({folder: count for folder, count in rows.items() if count}, files, models, _together(proofs))
 

@@ -62,11 +62,12 @@ def tables_that_name(engine: Engine, who: Identity) -> list[str]:
 
 
 def _names(connection: Connection, table: sql.TableClause, who: Identity) -> bool:
-    conditions = [sql.cast(table.c[CUSTOMER], sql.String).in_(sorted(who.ids))] if CUSTOMER in table.c else []
-    conditions += [
-        sql.cast(column, sql.String).contains(each, autoescape=True) for column in table.c for each in who.telling
-    ]
-    found = sql.select(sql.literal(1)).select_from(table).where(sql.or_(sql.false(), *conditions)).limit(1)
+    conditions: list[sql.ColumnElement[bool]] = [sql.false()]
+    if CUSTOMER in table.c:
+        conditions.append(sql.cast(table.c[CUSTOMER], sql.String).in_(sorted(who.ids)))
+    for column in table.c:
+        conditions += [sql.cast(column, sql.String).contains(each, autoescape=True) for each in who.telling]
+    found = sql.select(sql.literal(1)).select_from(table).where(sql.or_(*conditions)).limit(1)
     return connection.execute(found).first() is not None
 
 

@@ -22,22 +22,16 @@ def list_(json: Json = False) -> None:
     """Every version of every model."""
     versions = _registry().versions()
     table = Table()
-    for column in (
-        "model",
-        "aliases",
-        "ndcg@10",
-        "recall@20",
-        "checkpoint",
-        *["since then"] * any(map(_outdated, versions)),
-    ):
+    for column in ("model", "aliases", "ndcg@10", "recall@20", "checkpoint"):
         table.add_column(column, overflow="fold")
     for version in versions:
         metrics = version.metrics or {}
         cells = [f"{metrics[key]:.4f}" if key in metrics else "" for key in ("ndcg@10", "recall@20")]
-        table.add_row(
-            str(version), ", ".join(version.aliases), *cells, version.checkpoint, *filter(None, [_outdated(version)])
-        )
+        table.add_row(str(version), ", ".join(version.aliases), *cells, version.checkpoint)
     console.print(table)
+    for version in versions:
+        if version.erased:
+            say(f"{version}: {_outdated(version)}")
     emit({"models": [{"model": str(version), **asdict(version)} for version in versions]}, json)
 
 

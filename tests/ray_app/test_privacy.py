@@ -81,7 +81,7 @@ def test_a_customer_is_erased_models_are_marked_and_the_proof_is_clean(home: Pat
     again = last_json(demandcast(*words, home=home)[0])
     assert again["datasets"] == again["files"] == again["models"] == []
     assert erased_of(home) == {known: 1, gone: 1}
-    assert "trained on 1 customer since erased: retrain" in " ".join(demandcast("models", "list", home=home)[0].split())
+    assert f"{known}: trained on 1 customer since erased: retrain" in demandcast("models", "list", home=home)[0]
 
 
 def test_what_is_left_is_listed_and_an_error(home: Path) -> None:
