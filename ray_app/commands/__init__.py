@@ -10,7 +10,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(data.app, name="data", help="Make datasets.")
     app.add_typer(models.app, name="models", help="The model registry.")
     app.add_typer(apply.app, name="apply", help="What predictions are for, over a whole dataset.")
-    app.add_typer(privacy.app, name="privacy", help="Erase a customer, and take out who gave no consent.")
+    app.add_typer(privacy.app, name="privacy", help="Erasure, consent, and what models give away.")
     app.add_typer(keys.app, name="keys", help="Who may ask an endpoint, and how often.")
     app.add_typer(serve.app, name="serve")
     for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run, doctor.doctor):

@@ -1,5 +1,6 @@
-"""demandcast privacy: erase and consent."""
+"""demandcast privacy: erase, consent and audit."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def privacy() -> None:
-    """Erase a customer, and take out who gave no consent."""
+    """Erase a customer, take out who gave no consent, and audit what models give away."""
 
 
 @app.command()
@@ -89,3 +90,33 @@ def consent(
     if models:
         say(f"learned from some of them, or may have: {', '.join(models)}; train them again")
     emit({"dataset": str(data), "customers": gone, "models": models}, json)
+
+
+@app.command()
+def audit(
+    model: Annotated[str, typer.Argument(help="NAME@ALIAS or NAME@VERSION.")],
+    data: Data,
+    json: Json = False,
+) -> None:
+    """Attack a model: can one tell from its answers whom it learned from?
+
+    An AUC of .5 is a coin's, 1 gives everybody away. It compares customers whom the model learned from with those
+    whom it did not, so it wants one that was trained with --customers N, on the same dataset. Of two attacks the
+    stronger one on half of the customers is measured on the other half.
+    """
+    from demand.dataset import Dataset
+    from modeling.predictor import Predictor
+    from modeling.registry import Registry
+    from ray_app.home import Home
+    from training.audit import audit as attack
+
+    dataset = Dataset.open(data)
+    version = Registry(Home.here().folder).resolve(model)
+    with console.status(f"attacking {version}"):
+        found = attack(Predictor.load(version.checkpoint), dataset)
+    say(f"{version}: {found.members:,} customers whom it learned from, {found.others:,} whom it did not")
+    for name, each in found.attacks.items():
+        say(f"{name}, all customers: AUC {each.auc:.3f} ({each.low:.3f} to {each.high:.3f})")
+    auc = found.result
+    say(f"{found.attack}, chosen on one half, on the other: AUC {auc.auc:.3f} ({auc.low:.3f} to {auc.high:.3f})")
+    emit({"model": str(version), **asdict(found)}, json)
