@@ -7,6 +7,7 @@ from functools import cached_property, reduce
 from operator import and_
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -157,6 +158,13 @@ class Dataset:
     def __getstate__(self) -> dict[str, Any]:
         """For other processes, which need not be sent everyone's id."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def draw(customers: Sequence[str], count: int | None, seed: int) -> list[str]:
+    """A random sample of customers, sorted; all of them where fewer are there."""
+    if count is None or count >= len(customers):
+        return list(customers)
+    return sorted(np.random.default_rng(seed).choice(np.array(customers, dtype=object), count, replace=False).tolist())
 
 
 def earlier(moment: int) -> list[tuple[str, str, Any]]:

@@ -18,11 +18,14 @@ import pyarrow.parquet as pq
 from demand.errors import DataError
 from demand.locations import MANIFEST, Location, whole
 from demand.moments import iso
+from demand.privacy.guard import Guard
 from demand.sorter import Sorter
 from demand.tables import SCHEMA_VERSION, SORT_KEYS, TABLES
 from demand.validation import split_rows
 
 ROW_GROUP = 65_536
+WITHHELD = "(withheld)"
+"""In place of a row's text, where it may hold an id that is not to be kept; file and row number still lead to it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,18 @@ class Counts:
 
     rows_in: int = 0
     rows_kept: int = 0
+    left_out: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+
+    def summary(self) -> dict[str, Any]:
+        """For the manifest; rows of people without consent where there are any."""
+        left_out = {"left_out": self.left_out} if self.left_out else {}
+        return {
+            "in": self.rows_in,
+            "kept": self.rows_kept,
+            **left_out,
+            "rejected": dict(sorted(self.rejected.items())),
+        }
 
 
 class Sold:
@@ -85,78 +99,121 @@ _ORDER = ["customer_id", "order_id"]
 
 
 def import_dataset(
-    source: str, chunks: Iterable[Chunk], out: Location, progress: Callable[[str, int], None] = lambda file, rows: None
+    source: str,
+    chunks: Iterable[Chunk],
+    out: Location,
+    progress: Callable[[str, int], None] = lambda file, rows: None,
+    guard: Guard | None = None,
 ) -> dict[str, Any]:
     """Writes the dataset folder `out` and returns its manifest.
 
     The folder appears, or replaces the older one, in one step at the very end: an import that is killed leaves what
     was there. `progress` is told each file and how many rows of it were read so far.
 
+    Args:
+        guard: what is done for people's privacy, once for this import; by default texts are cleaned.
+
     Raises:
-        DataError: a file lacks a column, no order survives the checks, or `out` is a folder of something else.
+        DataError: a file lacks a column, no order survives the checks, or `out` is a folder of something else, or a
+            dataset whose pseudonyms or consent the guard would not keep.
     """
     if out.is_file() or (any(out.glob("*")) and not (out / MANIFEST).is_file()):
         raise DataError(f"{out} exists and is not a dataset folder: choose another --out")
+    guard = guard or Guard()
+    guard.check(_older_manifest(out), out)
     with whole(out) as fresh:
         fresh.mkdir()
-        return _write(source, chunks, fresh, progress)
+        return _write(source, chunks, fresh, progress, guard)
 
 
-def _write(source: str, chunks: Iterable[Chunk], folder: Path, progress: Callable[[str, int], None]) -> dict[str, Any]:
+def _older_manifest(out: Location) -> dict[str, Any]:
+    """Of the dataset that is to be replaced; empty where there is none that can be read."""
+    try:
+        manifest = json.loads((out / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _write(
+    source: str, chunks: Iterable[Chunk], folder: Path, progress: Callable[[str, int], None], guard: Guard
+) -> dict[str, Any]:
     with TemporaryDirectory(dir=folder.parent) as runs:
         kept = {name: Sorter(schema, SORT_KEYS[name], Path(runs) / name) for name, schema in TABLES.items()}
-        counts = _check(chunks, kept, progress)
+        counts = _check(chunks, kept, progress, guard)
+        protected = guard.summary()
         sold = Sold()
         tables = {name: sorter.tables() for name, sorter in kept.items()}
-        tables["orders"] = sold.counting(tables["orders"])
         tables["items"] = _complete_items(tables["items"], sold)  # once the orders, which come first, were counted
-        rows = {name: _write_table(folder, name, tables[name]) for name in TABLES}
-    if not rows["orders"]:
+        facts = write_tables(folder, tables, sold)
+    if not facts["rows"]["orders"]:
         raise DataError(f"{source}: no usable order line in {', '.join(counts) or 'it'}")
     manifest = {
         "source": source,
         "schema_version": SCHEMA_VERSION,
+        "rows": facts.pop("rows"),
+        "files": {file: count.summary() for file, count in counts.items()},
+        **({"privacy": protected} if protected else {}),
+        **facts,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
+    return manifest
+
+
+def write_tables(folder: Path, tables: Mapping[str, Iterable[pa.Table]], sold: Sold) -> dict[str, Any]:
+    """Writes all tables of a dataset, each in the order of its keys, and returns what a manifest says of them.
+
+    Args:
+        sold: what is to count the order lines, which are written first.
+    """
+    counted = {**tables, "orders": sold.counting(tables["orders"])}
+    rows = {name: _write_table(folder, name, counted[name]) for name in TABLES}
+    if not rows["orders"]:
+        return {"rows": rows}
+    return {
         "rows": rows,
-        "files": {
-            file: {"in": count.rows_in, "kept": count.rows_kept, "rejected": dict(sorted(count.rejected.items()))}
-            for file, count in counts.items()
-        },
         "customers": sold.customers,
         "orders": sold.orders,
         "first_order": iso(sold.first),
         "last_order": iso(sold.last),
         "content_hash": _content_hash(folder),
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
-    return manifest
 
 
 def _check(
-    chunks: Iterable[Chunk], kept: Mapping[str, Sorter], progress: Callable[[str, int], None]
+    chunks: Iterable[Chunk], kept: Mapping[str, Sorter], progress: Callable[[str, int], None], guard: Guard
 ) -> dict[str, Counts]:
     """Puts every row where it belongs, and counts what became of each file's."""
     counts: dict[str, Counts] = {}
     for chunk in chunks:
         good, reasons = split_rows(chunk.table, chunk.rows, chunk.file)
-        kept[chunk.table].add(good)
+        guarded = guard.rows(chunk.table, good)
+        kept[chunk.table].add(guarded)
         if len(reasons):
-            kept["quarantine"].add(_quarantine(chunk, reasons))
+            kept["quarantine"].add(_quarantine(chunk, reasons, guard.withholds))
         count = counts.setdefault(chunk.file, Counts())
         count.rows_in += len(chunk.rows)
-        count.rows_kept += good.num_rows
+        count.rows_kept += guarded.num_rows
+        count.left_out += good.num_rows - guarded.num_rows
         count.rejected.update(reasons)
         progress(chunk.file, count.rows_in)
     return counts
 
 
-def _quarantine(chunk: Chunk, reasons: pd.Series) -> pa.Table:
-    rows = chunk.rows.loc[reasons.index].drop(columns="rejected", errors="ignore")
+def _quarantine(chunk: Chunk, reasons: pd.Series, withheld: bool) -> pa.Table:
+    if withheld:
+        texts = pd.Series(WITHHELD, index=reasons.index)
+    else:
+        first = [name for name in ("customer_id",) if name in chunk.rows]  # where an erasure looks for it
+        others = [name for name in chunk.rows if name not in (*first, "rejected")]
+        rows = chunk.rows.loc[reasons.index, first + others]
+        texts = rows.astype("string").fillna("").agg(" | ".join, axis=1)
     return pa.table(
         [
             pa.array([chunk.file] * len(reasons), pa.string()),
             pa.array(reasons.index, pa.int64()),
             pa.array(reasons, pa.string()),
-            pa.array(rows.astype("string").fillna("").agg(" | ".join, axis=1), pa.string()),
+            pa.array(texts, pa.string()),
         ],
         schema=TABLES["quarantine"],
     )

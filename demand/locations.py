@@ -109,6 +109,15 @@ def whole(out: Location) -> Iterator[Path]:
         shutil.rmtree(workspace, ignore_errors=True)
 
 
+def files_below(folder: Location) -> "Iterator[Location]":
+    """Every file in a folder and in the folders in it, hidden ones too. Links are not followed."""
+    if isinstance(folder, Path):
+        for place, _, names in sorted(os.walk(folder)):
+            yield from (file for name in sorted(names) if not (file := Path(place) / name).is_symlink())
+    else:
+        yield from _remote(folder).files_below()
+
+
 def write_text(file: Location, text: str) -> None:
     """Writes a file, whole or not at all."""
     with whole(file) as fresh:

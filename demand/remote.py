@@ -86,6 +86,12 @@ class Remote:
             if names.count("/") == depth and all(map(fnmatchcase, names.split("/"), pattern.split("/"))):
                 yield self / names
 
+    def files_below(self) -> "Iterator[Remote]":
+        """Every file in the folder and in those in it."""
+        for found in self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True, recursive=True)):
+            if found.type == fs.FileType.File:
+                yield self / found.path.removeprefix(f"{self.path}/")
+
     def unlink(self) -> None:
         self.filesystem.delete_file(self.path)
 

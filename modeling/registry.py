@@ -17,11 +17,17 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 """The alias that remembers the last champion, for `rollback`."""
+ERASED = "erased."
+"""How tags begin that count customers who were erased since a model learned from them."""
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered model: `name@version` and the folder of its checkpoint."""
+    """A registered model: `name@version` and the folder of its checkpoint.
+
+    Attributes:
+        erased: customers whom it learned from and who were erased since.
+    """
 
     name: str
     version: int
@@ -29,6 +35,7 @@ class ModelVersion:
     aliases: tuple[str, ...] = ()
     run_id: str | None = None
     metrics: Mapping[str, float] | None = None
+    erased: int = 0
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -151,11 +158,16 @@ class Registry:
         self._client.delete_registered_model_alias(name, CHALLENGER)
         return challenger
 
+    def mark_erased(self, version: ModelVersion, occasion: str, customers: int) -> None:
+        """Counts customers who were erased since a model learned from them; for one occasion once, however often."""
+        self._client.set_model_version_tag(version.name, str(version.version), f"{ERASED}{occasion}", str(customers))
+
     def _version(self, found: Any) -> ModelVersion:
         model = self._client.get_registered_model(found.name)
         aliases = tuple(sorted(alias for alias, version in model.aliases.items() if str(version) == str(found.version)))
         metrics = json.loads(found.tags.get("metrics", "{}"))
-        return ModelVersion(found.name, int(found.version), found.source, aliases, found.run_id, metrics)
+        erased = sum(int(count) for name, count in found.tags.items() if name.startswith(ERASED))
+        return ModelVersion(found.name, int(found.version), found.source, aliases, found.run_id, metrics, erased)
 
 
 def _file_in(home: Location) -> str:

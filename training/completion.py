@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from demand.dataset import draw
 from demand.locations import Location
 from demand.protocols import TEST, VALIDATION
 from modeling.checkpoint import save_checkpoint
@@ -10,7 +11,7 @@ from modeling.golden import golden_requests
 from modeling.predictor import Predictor
 from modeling.snapshot import checkpoint_of
 from training.calibration import calibrate
-from training.run import Plan, draw
+from training.run import Plan
 
 
 def finish(

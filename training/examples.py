@@ -66,7 +66,7 @@ def training_packs(examples: Examples, until: Stage, epochs: int) -> Materialize
             for prompt in renderer.training_prompts(case.past, case.moment, rng, protocol.at_orders)
         ]
         if alone:
-            prompts = [each for prompt in prompts for each in _alone(prompt, alone, rng)]
+            prompts = [each for prompt in prompts for each in asked_alone(prompt, alone, rng)]
         rng.shuffle(prompts)
         yield from prompts
 
@@ -119,7 +119,7 @@ def _groups(prompts: Iterable[Prompt], tokens: int) -> Iterator[list[Prompt]]:
         yield group
 
 
-def _alone(prompt: Prompt, count: int, rng: np.random.Generator) -> list[Prompt]:
+def asked_alone(prompt: Prompt, count: int, rng: np.random.Generator) -> list[Prompt]:
     """Some of a prompt's questions at random, each in a prompt of its own."""
     asked = rng.choice(len(prompt.queries), min(count, len(prompt.queries)), replace=False)
     return [prompt.alone(int(query)) for query in asked]

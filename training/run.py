@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-import numpy as np
 import ray
 import ray.data
 import ray.exceptions
@@ -16,7 +15,7 @@ from ray.data.dataset import MaterializedDataset
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from demand.dataset import Dataset
+from demand.dataset import Dataset, draw
 from demand.errors import CheckpointError, DataError, DemandError, TrainingError
 from demand.locations import Location, inside, local, location, split
 from demand.prompts import Renderer, profile_text
@@ -151,13 +150,6 @@ def prepare(plan: Plan) -> Prepared:
     steps = _steps(plan, packs)
     job = Job(plan.settings, vocabulary.to_json(), catalogue.table, steps, plan.protocol, base=plan.base)
     return Prepared(plan, job, packs, validation)
-
-
-def draw(customers: Sequence[str], count: int | None, seed: int) -> list[str]:
-    """A random sample of customers, sorted; all of them where fewer are there."""
-    if count is None or count >= len(customers):
-        return list(customers)
-    return sorted(np.random.default_rng(seed).choice(np.array(customers, dtype=object), count, replace=False).tolist())
 
 
 def fit(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from demand.dataset import draw
 from demand.locations import location
 from demand.metrics import top_k
 from demand.prompts import NEXT_ORDER
@@ -13,7 +14,7 @@ from demand.questions import Question, Questions
 from modeling.predictor import Predictor
 from modeling.snapshot import checkpoint_of
 from training.job import VALIDATION_METRIC
-from training.run import Plan, draw
+from training.run import Plan
 from tuning.plan import Trial
 from tuning.space import FORMAT
 

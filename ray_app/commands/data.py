@@ -1,15 +1,18 @@
 """demandcast data: import a source into a dataset folder."""
 
 from contextlib import ExitStack
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from demand.locations import Location, local
-from ray_app.commands.options import PLACE, Events, Json
+from ray_app.commands.options import PLACE, Events, Json, PseudonymKeyFile
 from ray_app.output import console, emit
+
+if TYPE_CHECKING:
+    from demand.privacy.guard import Guard
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -35,10 +38,44 @@ def import_(
             **PLACE,
         ),
     ] = None,
+    pseudonym_key: PseudonymKeyFile = None,
+    consent: Annotated[
+        Location | None,
+        typer.Option(
+            help="CSV or Parquet with the columns customer_id and consent (true or false): who is not in it with true "
+            "is left out.",
+            **PLACE,
+        ),
+    ] = None,
+    attributes: Annotated[
+        list[str] | None, typer.Option(help="Keep only this demographic attribute. May be repeated.")
+    ] = None,
+    phone_region: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Whose phone numbers are taken out of texts without a country code too, e.g. PL. May be repeated; by "
+            "default those of ten large countries."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Read a source into a dataset folder. Bad rows are set aside with their reason; a bad file is an error."""
-    manifest = import_data(source, out, path, mapping, item_level, events, items)
+    """Read a source into a dataset folder. Bad rows are set aside with their reason; a bad file is an error.
+
+    E-mail addresses, card and phone numbers are taken out of reviews and searches. With a pseudonym key, customer and
+    order ids are replaced by keyed hashes, and the key is stored nowhere.
+    """
+    from demand.privacy.consent import Consent
+    from demand.privacy.guard import Guard
+    from demand.privacy.pseudonyms import PseudonymKey
+    from demand.privacy.texts import PHONE_REGIONS, Cleaner
+
+    guard = Guard(
+        PseudonymKey.of(pseudonym_key),
+        Consent.read(consent) if consent else None,
+        attributes,
+        Cleaner(phone_region or PHONE_REGIONS),
+    )
+    manifest = import_data(source, out, path, mapping, item_level, events, items, guard)
     console.print(summary(manifest))
     emit({"dataset": str(out), **manifest}, json)
 
@@ -51,6 +88,7 @@ def import_data(
     item_level: str | None = None,
     events: str | None = None,
     items: Location | None = None,
+    guard: "Guard | None" = None,
 ) -> dict[str, Any]:
     """Imports with progress and returns the manifest."""
     from demand import sources
@@ -69,7 +107,7 @@ def import_data(
         log = log_of(Home.here(), events) if source == "events" else None
         chunks = sources.source(source, sources.SourceOptions(file, columns_of, item_level, log, named))
         return import_dataset(
-            source, chunks, out, lambda file, rows: bar.update(task, description=f"{file}: {rows:,} rows")
+            source, chunks, out, lambda file, rows: bar.update(task, description=f"{file}: {rows:,} rows"), guard
         )
 
 
@@ -83,5 +121,7 @@ def summary(manifest: dict[str, Any]) -> Table:
         table.add_column(column, justify="right" if column in ("rows in", "kept") else "left")
     for file, count in manifest["files"].items():
         reasons = "\n".join(f"{rows:,} {reason}" for reason, rows in count["rejected"].items())
+        if left_out := count.get("left_out"):
+            reasons = f"{left_out:,} without consent\n{reasons}".rstrip()
         table.add_row(file, f"{count['in']:,}", f"{count['kept']:,}", reasons)
     return table

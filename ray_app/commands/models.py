@@ -11,7 +11,7 @@ from ray_app.commands.options import PLACE, Json, Name
 from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
-    from modeling.registry import Registry
+    from modeling.registry import ModelVersion, Registry
 
 app = typer.Typer(no_args_is_help=True)
 ModelArgument = Annotated[str, typer.Argument(help="NAME@ALIAS or NAME@VERSION.")]
@@ -29,6 +29,9 @@ def list_(json: Json = False) -> None:
         cells = [f"{metrics[key]:.4f}" if key in metrics else "" for key in ("ndcg@10", "recall@20")]
         table.add_row(str(version), ", ".join(version.aliases), *cells, version.checkpoint)
     console.print(table)
+    for version in versions:
+        if version.erased:
+            say(f"{version}: {_outdated(version)}")
     emit({"models": [{"model": str(version), **asdict(version)} for version in versions]}, json)
 
 
@@ -39,7 +42,7 @@ def show(model: ModelArgument, json: Json = False) -> None:
 
     version = _registry().resolve(model)
     card = load_checkpoint(version.checkpoint).card
-    say(f"{version} {' '.join(version.aliases)}\n{version.checkpoint}")
+    say("\n".join(filter(None, (f"{version} {' '.join(version.aliases)}", version.checkpoint, _outdated(version)))))
     console.print_json(data=card)
     emit({"model": str(version), **asdict(version), "card": card}, json)
 
@@ -138,6 +141,12 @@ def export(
     export_hf(load_checkpoint(version.checkpoint), out)
     say(f"{version} exported to {out}")
     emit({"model": str(version), "out": str(out), "format": format_}, json)
+
+
+def _outdated(version: "ModelVersion") -> str:
+    """Why a model should be trained again, if it should."""
+    customers = f"{version.erased} customer{'s' if version.erased > 1 else ''}"
+    return f"trained on {customers} since erased: retrain" if version.erased else ""
 
 
 def _registry() -> "Registry":

@@ -45,3 +45,12 @@ Protocol = Annotated[
 Customers = Annotated[int | None, typer.Option(min=1, help="Take part with only so many customers, drawn at random.")]
 Workers = Annotated[int, typer.Option(min=1, help="Training workers: copies of the model, or parts of one (layout.*).")]
 HorizonDays = Annotated[int | None, typer.Option(min=1, max=91, help="Ask about so many days.")]
+PseudonymKeyFile = Annotated[
+    Location | None,
+    typer.Option(
+        "--pseudonym-key",
+        help="File with the secret that turns customer ids into pseudonyms ('openssl rand -hex 32' makes one), or "
+        "DEMANDCAST_PSEUDONYM_KEY in the environment.",
+        **PLACE,
+    ),
+]

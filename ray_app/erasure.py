@@ -1,0 +1,132 @@
+"""An erasure over the whole state folder, in the order in which it can be interrupted and begun again."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Engine
+
+from demand.dataset import Dataset
+from demand.locations import Location, absolute, location, remove
+from demand.privacy.consent import Consent
+from demand.privacy.databases import erase_rows
+from demand.privacy.erasure import check_key, datasets, erase_from_dataset, erase_from_files, everyone, present
+from demand.privacy.identity import Identity
+from demand.privacy.membership import touched_by
+from demand.privacy.pseudonyms import PseudonymKey
+from demand.privacy.search import Proof, search, search_database
+from modeling.registry import Registry
+from ray_app.home import Home
+
+CACHES = ("chain", "baselines")
+"""Folders of the state that only spare work; what was found with the customer in the data goes."""
+OCCASION = 12
+"""Digits of a dataset's hash that tell one erasure from another."""
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What became of a customer.
+
+    Attributes:
+        datasets: rows that went, by the dataset's folder.
+        files: other files from which rows went.
+        models: those that learned from the customer, or may have: their data is not here.
+        proof: of the search that came last.
+    """
+
+    datasets: Mapping[str, int]
+    files: Sequence[str]
+    models: Sequence[str]
+    proof: Proof
+
+
+def erase(
+    customer: str,
+    key: PseudonymKey | None,
+    others: Sequence[Location],
+    home: Home,
+    databases: Sequence[Engine] = (),
+) -> Erasure:
+    """Removes a customer from all below the state folder, other datasets and databases, and searches for what is left.
+
+    Models are marked first: as long as the customer is in the data, another attempt can tell again who they are.
+
+    Raises:
+        DataError: a dataset holds pseudonyms that the key does not make, or nothing else; or a database is in use.
+    """
+    folders = list(dict.fromkeys((home.folder, *map(absolute, others))))
+    found = {str(each.folder): each for folder in folders for each in datasets(folder)}
+    for each in found.values():
+        check_key(each, key)
+    who = Identity({customer, key.customer(customer)} if key else {customer})
+    holding = [each for each in found.values() if present(each, who.ids)]
+    models = mark_models(holding, {str(each.folder): present(each, who.ids) for each in holding}, home)
+    rows = {folder: erase_from_dataset(each, who) for folder, each in found.items()}
+    files = [file for folder in folders for file in erase_from_files(folder, who)]
+    files += [str(each.url) for each in databases if erase_rows(each, who)]
+    if any(rows.values()):
+        for cache in CACHES:
+            remove(home.folder / cache)
+    proofs = [search(folder, who) for folder in folders]
+    proofs += [search_database(each, who) for each in databases]
+    return Erasure({folder: count for folder, count in rows.items() if count}, files, models, _together(proofs))
+
+
+def withdraw(consent: Consent, key: PseudonymKey | None, dataset: Dataset, home: Home) -> tuple[int, list[str]]:
+    """Takes out of a dataset who gave no consent; returns how many these were, and the models that learned from them.
+
+    Raises:
+        DataError: the dataset holds pseudonyms that the key does not make, or nobody's orders would be left.
+    """
+    check_key(dataset, key)
+    if key and "pseudonyms" in dataset.manifest.get("privacy", {}):
+        consent = consent.by_pseudonym(key)
+    ids = pa.chunked_array([sorted(everyone(dataset))], pa.string())
+    refused = set(ids.filter(pc.invert(consent.given(ids))).to_pylist())
+    if not refused:
+        return 0, []
+    models = mark_models([dataset], {str(dataset.folder): refused}, home)
+    erase_from_dataset(dataset, Identity(refused, anywhere=False))
+    return len(refused), models
+
+
+def mark_models(holding: Sequence[Dataset], ids: Mapping[str, set[str]], home: Home) -> list[str]:
+    """Marks the models that learned from customers who are about to go; returns their names.
+
+    Args:
+        holding: datasets that name some of them, and `ids`, whom each names, by its folder.
+    """
+    if not holding:
+        return []
+    registry, marked = Registry(home.folder), []
+    for version in registry.versions():
+        card = _card(version.checkpoint)
+        if "data" not in card:
+            continue  # pretrained elsewhere
+        touched = [(each, touched_by(card, each, ids[str(each.folder)])) for each in holding]
+        known = [(each, count) for each, count in touched if count is not None]
+        for dataset, count in known or [(holding[0], len(ids[str(holding[0].folder)]))]:
+            if count:
+                registry.mark_erased(version, dataset.content_hash[:OCCASION], count)
+                marked.append(str(version))
+    return list(dict.fromkeys(marked))
+
+
+def _card(checkpoint: str) -> dict[str, Any]:
+    try:
+        card: dict[str, Any] = json.loads((location(checkpoint) / "card.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return card
+
+
+def _together(proofs: Sequence[Proof]) -> Proof:
+    return Proof(
+        sum(each.searched for each in proofs),
+        tuple(place for each in proofs for place in each.found),
+        tuple(file for each in proofs for file in each.unread),
+    )

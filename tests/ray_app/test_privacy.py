@@ -1,0 +1,136 @@
+"""demandcast privacy, and what the command line of an import does for people."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from demand.dataset import Dataset
+from demand.privacy.pseudonyms import PseudonymKey
+from modeling.registry import Registry
+from tests.conftest import write_shop
+from tests.ray_app.commandline import demandcast, last_json
+
+SECRET = "a secret of the company's vault"  # noqa: S105
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A state folder with a dataset that holds pseudonyms, and the key beside it."""
+    (tmp_path / "key").write_text(SECRET)
+    write_shop(tmp_path / "csv")
+    import_(tmp_path, "--pseudonym-key", tmp_path / "key")
+    return tmp_path / "home"
+
+
+def import_(folder: Path, *words: object, code: int = 0) -> tuple[str, str]:
+    out = folder / "home" / "data" / "mine"
+    return demandcast(
+        "data",
+        "import",
+        "csv",
+        "--path",
+        folder / "csv",
+        "--out",
+        out,
+        *words,
+        "--json",
+        home=folder / "home",
+        code=code,
+    )
+
+
+def registered(home: Path, name: str, content_hash: str, customers: int = 40) -> str:
+    """A model that is nothing but its card."""
+    folder = home / "models" / name
+    folder.mkdir(parents=True)
+    settings = {"training": {"seed": 0}}
+    data = {"content_hash": content_hash}
+    card = {"data": data, "protocol": "cutoff", "customers": customers, "settings": settings}
+    (folder / "card.json").write_text(json.dumps(card))
+    return str(Registry(home).register("demand", folder, None, {}))
+
+
+def erased_of(home: Path) -> dict[str, int]:
+    out, _ = demandcast("models", "list", "--json", home=home)
+    return {each["model"]: each["erased"] for each in last_json(out)["models"]}
+
+
+def test_a_customer_is_erased_models_are_marked_and_the_proof_is_clean(home: Path) -> None:
+    data = Dataset.open(home / "data" / "mine")
+    known, gone = registered(home, "known", data.content_hash), registered(home, "gone", "data of last month")
+    pseudonym = PseudonymKey(SECRET.encode()).customer("c003")
+    pq.write_table(data.table("orders").slice(0, 2_000), home / "predictions.parquet")
+    (home / "baselines").mkdir()
+    words = ("privacy", "erase", "c003", "--pseudonym-key", home.parent / "key", "--json")
+
+    out, err = demandcast(*words, home=home)
+
+    done = last_json(out)
+    assert [each["dataset"] for each in done["datasets"]] == [str(home / "data" / "mine")]
+    assert done["files"] == [str(home / "predictions.parquet")]
+    assert sorted(done["models"]) == [known, gone]
+    assert done["found"] == done["unread"] == []
+    assert done["searched"] >= 12
+    assert pseudonym not in out + err
+    assert not (home / "baselines").exists()
+    assert Dataset.open(home / "data" / "mine").manifest["customers"] == 39
+    again = last_json(demandcast(*words, home=home)[0])
+    assert again["datasets"] == again["files"] == again["models"] == []
+    assert erased_of(home) == {known: 1, gone: 1}
+    assert f"{known}: trained on 1 customer since erased: retrain" in demandcast("models", "list", home=home)[0]
+
+
+def test_what_is_left_is_listed_and_an_error(home: Path) -> None:
+    pseudonym = PseudonymKey(SECRET.encode()).customer("c003")
+    (home / "notes.txt").write_text(f"{pseudonym} complained")
+
+    out, err = demandcast("privacy", "erase", "c003", "--pseudonym-key", home.parent / "key", home=home, code=1)
+
+    assert f"left: {home / 'notes.txt'}: its text" in out
+    assert pseudonym not in out + err
+
+
+def test_an_erasure_without_the_key_changes_nothing(home: Path) -> None:
+    before = Dataset.open(home / "data" / "mine").content_hash
+
+    _, err = demandcast("privacy", "erase", "c003", home=home, code=2)
+
+    assert "give --pseudonym-key" in err
+    assert Dataset.open(home / "data" / "mine").content_hash == before
+
+
+def test_what_a_killed_erasure_left_is_erased_by_the_next(home: Path) -> None:
+    shutil.copytree(home / "data" / "mine", home / "data" / ".mine.k1ll3d" / "mine")
+
+    out, _ = demandcast("privacy", "erase", "c003", "--pseudonym-key", home.parent / "key", "--json", home=home)
+
+    assert len(last_json(out)["datasets"]) == 2
+
+
+def test_an_import_with_another_key_or_none_is_refused(home: Path) -> None:
+    (home.parent / "key").write_text("another secret of theirs")
+
+    for words in ((), ("--pseudonym-key", home.parent / "key")):
+        _, err = import_(home.parent, *words, code=2)
+        assert "choose another --out" in err
+
+
+def test_who_gave_up_consent_is_left_out_of_what_is_trained_next(home: Path) -> None:
+    model = registered(home, "known", Dataset.open(home / "data" / "mine").content_hash)
+    rows = [f"c{number:03},{'no' if number in (3, 5) else 'yes'}\n" for number in range(40)]
+    (home.parent / "consent.csv").write_text("customer_id,consent\n" + "".join(rows))
+    words: tuple[Any, ...] = (home.parent / "consent.csv", "--data", home / "data" / "mine", "--json")
+
+    out, _ = demandcast("privacy", "consent", *words, "--pseudonym-key", home.parent / "key", home=home)
+
+    assert last_json(out) == {"dataset": str(home / "data" / "mine"), "customers": 2, "models": [model]}
+    key = PseudonymKey(SECRET.encode())
+    left = set(Dataset.open(home / "data" / "mine").customer_ids)
+    assert left == {key.customer(f"c{number:03}") for number in range(40) if number not in (3, 5)}
+    assert erased_of(home) == {model: 2}
+    again, _ = demandcast("privacy", "consent", *words, "--pseudonym-key", home.parent / "key", home=home)
+    assert last_json(again)["customers"] == 0
