@@ -54,6 +54,7 @@ def application(arguments: Arguments) -> Application:
         scaling=arguments.scaling,
         open=arguments.without_keys,
         cache_megabytes=arguments.cache_megabytes,
+        registry=home.folder,
     )
     check_guarded(served)
     return bind(served, models, room=True)

@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
 from demand.errors import CheckpointError, SettingsError
+from demand.locations import Location
 from serving.ingress import Ingress
 from serving.keys import Keys
 from serving.models import Models, check
@@ -42,6 +43,7 @@ class Served:
         open: whether others than this machine may ask without a key.
         certificate, private_key: PEM files; with both, HTTPS is spoken.
         cache_megabytes: of answers that are kept for those who ask the same again.
+        registry: the state folder whose registry /v1/models tells of.
     """
 
     models: Models
@@ -53,6 +55,7 @@ class Served:
     certificate: Path | None = None
     private_key: Path | None = None
     cache_megabytes: float = 64.0
+    registry: Location | None = None
 
     @property
     def url(self) -> str:
@@ -151,7 +154,9 @@ def application(served: Served, models: Models, room: bool, generation: int = 1,
         autoscaling_config=served.scaling.options(start),
     )
     ingress = Ingress.options(**options, max_surge_percent=SURGE_PERCENT)  # type: ignore[attr-defined]
-    bound: Application = ingress.bind(replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps)
+    bound: Application = ingress.bind(
+        replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps, served.registry
+    )
     return bound
 
 

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from serving.door import ADMIN, OPEN
 from serving.gate import LARGEST_BODY
 from serving.problems import MEDIA, ProblemDocument
+from serving.registered import RegisteredResponse
 from serving.routes import ROUTES
 from serving.schemas import (
     BatchRequest,
@@ -45,6 +46,7 @@ class Api(FastAPI):
             models: list[type[BaseModel]] = [
                 ProblemDocument,
                 StatusResponse,
+                RegisteredResponse,
                 *(model for both in BODIES.values() for model in both),
             ]
             # Responses as they are written: what has a default is always there.
@@ -66,6 +68,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         problems |= WITHOUT_KEY
     if path in ADMIN:
         problems["403"] = "The key is not of the scope admin."
+    if path == "/v1/models":
+        problems["404"] = "This endpoint has no registry."
     if path in BODIES:
         asked, answered = ({"application/json": {"schema": _named(each)}} for each in BODIES[path])
         operation["requestBody"] = {"required": True, "content": asked}

@@ -7,13 +7,14 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from serving.console import CONSOLE
 from serving.keys import Keys
 from serving.problems import Problem
 
 BEARER = "bearer "
-OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
-"""Paths that need no key."""
-ADMIN = ("/v1/status",)
+OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json", CONSOLE)
+"""Paths that need no key, nor do the files below CONSOLE."""
+ADMIN = ("/v1/status", "/v1/models")
 """Paths that need one of the scope admin."""
 
 
@@ -33,7 +34,7 @@ class Door:
             path: of the URL.
             authorization: the header, "Bearer KEY".
         """
-        if path in OPEN or not self._keys.wanted:
+        if path in OPEN or path.startswith(f"{CONSOLE}/") or not self._keys.wanted:
             return None
         bearer = authorization[: len(BEARER)].lower() == BEARER
         key = self._keys.find(authorization[len(BEARER) :].strip()) if bearer else None

@@ -81,7 +81,9 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: Ray would end with a trace of itself
     most = max_replicas or max(offered("CPU"), min_replicas, 1)
     scaling = Scaling(min_replicas, most, replica_requests, up_seconds, down_seconds)
-    served = Served(models, keys, host, port, scaling, without_keys, tls_certificate, tls_key, cache_megabytes)
+    served = Served(
+        models, keys, host, port, scaling, without_keys, tls_certificate, tls_key, cache_megabytes, home.folder
+    )
     with running(served) as endpoint:
         renewal = threading.Event()
         signal.signal(signal.SIGHUP, lambda *_: renewal.set())
