@@ -35,7 +35,7 @@ function go(focus) {
 }
 
 function title() {
-  document.title = `${t(current)} – demandcast`;
+  document.title = `${t(current)} | demandcast`;
 }
 
 function keyState() {

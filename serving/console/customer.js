@@ -24,9 +24,10 @@ export function showCustomer(id, when) {
 }
 
 /** @type {import("./page.js").Page} */
-export const page = { render, show: suggestIds };
+export const page = { render };
 
 onSubmit("customer-form", send);
+byId("customer-id").addEventListener("focus", suggestIds);
 byId("customer-file").addEventListener("change", (event) => read(event.target.files[0]));
 byId("customer-drop").addEventListener("dragover", (event) => event.preventDefault());
 byId("customer-drop").addEventListener("drop", (event) => {

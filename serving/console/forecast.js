@@ -28,14 +28,14 @@ onSubmit("forecast-form", () =>
     const body = { customers: people.asked, as_of: asOf(field), horizon_days: horizon, by, spread: Number(byId("forecast-spread").value) / 100 };
     const [answer, catalogue] = await Promise.all([ask("v1/forecast", body, signal), items()]);
     const until = when + horizon * DAY;
-    const truth = when < Date.now() - DAY ? await happened(await people.records(), when, until, by, catalogue) : null;
+    const truth = when < Date.now() - DAY ? happened(people.records, when, until, by, catalogue) : null;
     known = { answer, catalogue, by, truth, until, people: people.asked.length };
     render();
   }),
 );
 
 /** Units by group, and until when anything is known; nothing where no event is from after the moment. */
-async function happened(records, when, until, by, catalogue) {
+function happened(records, when, until, by, catalogue) {
   const last = lastEvent(records);
   if (last < when) return null;
   const units = new Map();

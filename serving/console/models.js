@@ -67,7 +67,7 @@ function versionTable(models) {
 /** The metric of each version, in the order of their making. */
 function versionDots(models, width) {
   const shown = models.filter((each) => RANKED_BY in each.metrics).reverse();
-  const x = linear([0, Math.max(1, shown.length - 1)], [56, width - 40]);
+  const x = linear([0, Math.max(1, shown.length - 1)], [86, width - 40]);
   const points = shown.map((each, place) => ({
     x: x(shown.length === 1 ? 0.5 : place),
     value: each.metrics[RANKED_BY],
@@ -98,7 +98,7 @@ const setting = (value) => (value === undefined ? "" : Number.isFinite(Number(va
 function trialDots(trials, width) {
   const shown = trials.filter((each) => RANKED_BY in each.metrics && Number(each.settings[RATE]) > 0);
   const rates = shown.map((each) => Math.log10(Number(each.settings[RATE])));
-  const x = linear([Math.min(...rates), Math.max(...rates)], [64, width - 40]);
+  const x = linear([Math.min(...rates), Math.max(...rates)], [76, width - 40]);
   const formats = [...new Set(shown.map((each) => each.settings[FORMAT] ?? ""))];
   const points = shown.map((each, place) => ({
     x: x(rates[place]),
@@ -109,7 +109,10 @@ function trialDots(trials, width) {
   const legend = formats.map((each, place) =>
     svg("g", {}, mark(`series-${place % 4}`, 70 + place * 110, 8), svg("text", { x: 80 + place * 110, y: 12 }, each)),
   );
-  return dots(t("sweepPicture"), width, points, () => [], ...legend);
+  const ends = [...new Set([Math.min(...rates), Math.max(...rates)])].map((each) =>
+    svg("text", { x: x(each), y: HEIGHT + 14, "text-anchor": "middle" }, setting(10 ** each)),
+  );
+  return dots(t("sweepPicture"), width, points, () => [], ...legend, svg("g", { class: "axis" }, ...ends));
 }
 
 function dots(title, width, points, named, ...more) {
@@ -124,7 +127,7 @@ function dots(title, width, points, named, ...more) {
     mark(each.kind, each.x, y(each.value), svg("title", {}, `${each.name}: ${RANKED_BY} ${decimal(each.value, 4)}`)),
     ...named(each, y(each.value)),
   ]);
-  return drawing(title, width, HEIGHT, svg("g", { class: "axis" }, ...levels), ...marks, ...more);
+  return drawing(title, width, HEIGHT + 18, svg("g", { class: "axis" }, ...levels), ...marks, ...more);
 }
 
 /** A circle, square, triangle or diamond: colour is never all that tells. */

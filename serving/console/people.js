@@ -2,7 +2,7 @@
 
 import { Problem, ask, eachOf } from "./api.js";
 import { byId } from "./dom.js";
-import { recordOf, split } from "./record.js";
+import { lastEvent, recordOf, split } from "./record.js";
 import { t } from "./text.js";
 
 const MOST = 256;
@@ -15,23 +15,30 @@ export function placePeople(page) {
 }
 
 /**
- * Customers as a request has them, all that is known of each, and their ids.
- * @typedef {{asked: any[], ids: string[], records: () => Promise<any[]>}} People
+ * Customers as a request has them, their ids, and all that is known of each.
+ * @typedef {{asked: any[], ids: string[], records: any[]}} People
  */
 
 /**
- * Who is chosen.
- * @param {number} when of files, nothing from then on goes to the model.
+ * Who is chosen, without those of whom nothing is known before a moment.
+ * @param {number} when
  * @param {AbortSignal} signal
  * @returns {Promise<People>}
  * @throws {Problem} nobody, or too many.
  */
 export async function chosenPeople(when, signal) {
   const source = new FormData(byId("people")).get("people");
-  if (source === "file") return fromFile(when);
-  const ids = source === "ids" ? listed(byId("people-ids").value) : await fromLog(signal);
-  return { asked: checked(ids), ids, records: () => recordsOf(ids, signal) };
+  if (source === "file") {
+    const records = checked(known(await fromFile(), when));
+    return { asked: records.map((each) => split(each, when)[0]), ids: records.map((each) => String(each.customer_id ?? "")), records };
+  }
+  const named = checked(source === "ids" ? listed(byId("people-ids").value) : await fromLog(signal));
+  const records = checked(known(await eachOf(named, (id) => recordOfId(id, signal)), when));
+  const ids = records.map((each) => each.customer_id);
+  return { asked: ids, ids, records };
 }
+
+const known = (records, when) => records.filter((each) => lastEvent([split(each, when)[0]]) > -Infinity);
 
 /**
  * Lines of a field that hold something.
@@ -74,21 +81,17 @@ async function logAnswer(path, signal, none) {
 
 const fromLog = (signal) => loggedIds(Number(byId("people-many").value), byId("people-after").value, signal);
 
-const recordsOf = (ids, signal) => eachOf(ids, (id) => recordOfId(id, signal));
-
-async function fromFile(when) {
+async function fromFile() {
   const [file] = byId("people-file").files;
   if (!file) throw new Problem(0, t("noFile"));
-  const records = parsed(await file.text()).map((each) => recordOf(each.customer ?? each));
-  const ids = checked(records).map((each) => String(each.customer_id ?? ""));
-  return { asked: records.map((each) => split(each, when)[0]), ids, records: async () => records };
+  return parsed(await file.text()).map((each) => recordOf(each?.customer ?? each));
 }
 
 /** A list of records, an object that holds one, or a record a line. */
 function parsed(text) {
   try {
     const content = JSON.parse(text);
-    return Array.isArray(content) ? content : (content.customers ?? [content]);
+    return Array.isArray(content) ? content : (content?.customers ?? [content]);
   } catch {
     try {
       return listed(text).map((line) => JSON.parse(line));

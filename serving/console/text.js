@@ -57,7 +57,8 @@ export function decimal(value, digits = 2) {
 
 /** @param {number} share in [0, 1] */
 export function percent(share) {
-  return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 }).format(share);
+  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return new Intl.NumberFormat(language, { style: "percent", ...digits }).format(share);
 }
 
 /** @param {number} ts milliseconds since 1970; days are those of UTC, as everywhere in demandcast. */

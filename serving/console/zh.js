@@ -168,7 +168,7 @@ export default {
   sweeps: "搜索",
   noSweeps: "没有记录任何搜索。",
   sweepSays: "{name}：{trials} 次试验，最佳 ndcg@10 {best}，{when}",
-  sweepPicture: "按学习率（对数）的 ndcg@10",
+  sweepPicture: "纵轴 ndcg@10，横轴学习率（对数）",
   sweepCaption: "{name} 的试验，最佳在前",
   trial: "试验",
 
