@@ -17,13 +17,14 @@ const PAGES = { customer, forecast, audience, models, fleet };
 let current = "";
 
 function go(focus) {
-  const name = location.hash.slice(1) in PAGES ? location.hash.slice(1) : "customer";
+  const asked = location.hash.slice(1);
+  const name = Object.hasOwn(PAGES, asked) ? asked : "customer";
   if (name === current) return;
   PAGES[current]?.hide?.();
   current = name;
   for (const each of Object.keys(PAGES)) byId(`page-${each}`).hidden = each !== name;
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+    if (link.getAttribute("href") === `#${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   placePeople(byId(`page-${name}`));

@@ -18,17 +18,7 @@ let known = null;
 /** @type {import("./page.js").Page} */
 export const page = { render, show: suggest };
 
-onSubmit("audience-form", () =>
-  asking(async (signal) => {
-    if (!byId("people").reportValidity()) return;
-    const field = byId("audience-as-of");
-    const people = await chosenPeople(momentOf(field), signal);
-    const horizon = Number(byId("audience-horizon").value);
-    const body = { customers: people.asked, as_of: asOf(field), horizon_days: horizon, ...wanted(), ...rule() };
-    known = { answer: await ask("v1/audience", body, signal), ids: people.ids, asOf: field.value };
-    render();
-  }),
-);
+onSubmit("audience-form", () => byId("people").reportValidity() && send());
 byId("audience-add").addEventListener("click", addItem);
 byId("audience-item").addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
@@ -36,6 +26,17 @@ byId("audience-item").addEventListener("keydown", (event) => {
   addItem();
 });
 byId("audience-rule").addEventListener("change", showRule);
+
+function send() {
+  return asking(async (signal) => {
+    const field = byId("audience-as-of");
+    const people = await chosenPeople(momentOf(field), signal);
+    const horizon = Number(byId("audience-horizon").value);
+    const body = { customers: people.asked, as_of: asOf(field), horizon_days: horizon, ...wanted(), ...rule() };
+    known = { answer: await ask("v1/audience", body, signal), ids: people.ids, asOf: field.value };
+    render();
+  });
+}
 
 function addItem() {
   const field = byId("audience-item");

@@ -87,7 +87,7 @@ export function picture(caption, draw) {
 
 /**
  * Named figures.
- * @param {[string, string, string?][]} pairs name, value, and what else there is to say.
+ * @param {string[][]} pairs name, value, and what else there may be to say.
  */
 export function figures(pairs) {
   const shown = pairs.map(([name, value, more]) =>

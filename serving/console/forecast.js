@@ -17,9 +17,10 @@ let known = null;
 /** @type {import("./page.js").Page} */
 export const page = { render };
 
-onSubmit("forecast-form", () =>
-  asking(async (signal) => {
-    if (!byId("people").reportValidity()) return;
+onSubmit("forecast-form", () => byId("people").reportValidity() && send());
+
+function send() {
+  return asking(async (signal) => {
     const field = byId("forecast-as-of");
     const when = momentOf(field);
     const people = await chosenPeople(when, signal);
@@ -31,8 +32,8 @@ onSubmit("forecast-form", () =>
     const truth = when < Date.now() - DAY ? happened(people.records, when, until, by, catalogue) : null;
     known = { answer, catalogue, by, truth, until, people: people.asked.length };
     render();
-  }),
-);
+  });
+}
 
 /** Units by group, and until when anything is known; nothing where no event is from after the moment. */
 function happened(records, when, until, by, catalogue) {

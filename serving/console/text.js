@@ -6,15 +6,16 @@ import zh from "./zh.js";
 const LANGUAGE = "demandcast.language";
 const WORDS = { en, zh };
 
+/** @type {string} */
 let language = localStorage.getItem(LANGUAGE) ?? (navigator.language.startsWith("zh") ? "zh" : "en");
-if (!(language in WORDS)) language = "en";
+if (!Object.hasOwn(WORDS, language)) language = "en";
 
-/** @returns {"en" | "zh"} */
+/** @returns {string} "en" or "zh" */
 export function chosenLanguage() {
   return language;
 }
 
-/** @param {"en" | "zh"} which from now on, also at the next visit. */
+/** @param {string} which "en" or "zh", from now on and at the next visit. */
 export function chooseLanguage(which) {
   language = which;
   localStorage.setItem(LANGUAGE, which);
@@ -33,10 +34,13 @@ export function t(name, values = {}) {
 /** Writes the texts of index.html: where data-text, data-label or data-placeholder names one. */
 export function fillTexts() {
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
-  for (const each of document.querySelectorAll("[data-text]")) each.textContent = t(each.dataset.text);
-  for (const each of document.querySelectorAll("[data-label]")) each.setAttribute("aria-label", t(each.dataset.label));
-  for (const each of document.querySelectorAll("[data-placeholder]")) each.setAttribute("placeholder", t(each.dataset.placeholder));
+  for (const each of having("data-text")) each.textContent = t(each.dataset.text);
+  for (const each of having("data-label")) each.setAttribute("aria-label", t(each.dataset.label));
+  for (const each of having("data-placeholder")) each.setAttribute("placeholder", t(each.dataset.placeholder));
 }
+
+/** @returns {NodeListOf<any>} */
+const having = (attribute) => document.querySelectorAll(`[${attribute}]`);
 
 /**
  * @param {number} value

@@ -15,7 +15,6 @@ const ORDERS = 56;
  * @property {number} when as of when the model was asked
  * @property {number | null} until the end of the horizon
  * @property {any[]} demands of the answer
- * @property {Map<string, string>} names of items
  */
 
 /**
