@@ -106,8 +106,9 @@ function trialDots(trials, width) {
     kind: `series-${formats.indexOf(each.settings[FORMAT] ?? "") % 4}`,
     name: `${setting(each.settings[RATE])} ${each.settings[FORMAT] ?? ""}`,
   }));
+  const starts = formats.map((_, place) => formats.slice(0, place).reduce((sum, each) => sum + 32 + each.length * 7.5, 8));
   const legend = formats.map((each, place) =>
-    svg("g", {}, mark(`series-${place % 4}`, 70 + place * 110, 8), svg("text", { x: 80 + place * 110, y: 12 }, each)),
+    svg("g", {}, mark(`series-${place % 4}`, starts[place], 8), svg("text", { x: starts[place] + 10, y: 12 }, each)),
   );
   const ends = [...new Set([Math.min(...rates), Math.max(...rates)])].map((each) =>
     svg("text", { x: x(each), y: HEIGHT + 14, "text-anchor": "middle" }, setting(10 ** each)),
