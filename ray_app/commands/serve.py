@@ -54,7 +54,7 @@ def serve(
     ] = 64.0,
     json: Json = False,
 ) -> None:
-    """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs.
+    """Answer predictions over HTTP until Ctrl-C. A page to look at is at /console, interactive documentation at /docs.
 
     Where the alias moves (models promote, rollback, drop), the replicas change over without losing a request. SIGHUP
     replaces all processes, one after the other, by those of the code that is installed now.
@@ -88,7 +88,7 @@ def serve(
         renewal = threading.Event()
         signal.signal(signal.SIGHUP, lambda *_: renewal.set())
         try:
-            say(f"serving {_names(models)} at {endpoint.url} (documentation: {endpoint.url}/docs; Ctrl-C stops)")
+            say(f"serving {_names(models)} at {endpoint.url} (/console to look, /docs to read; Ctrl-C stops)")
             emit({"model": str(models.champion), "url": endpoint.url}, json)
             for news in _news(endpoint, registry, model, challenger_share, renewal):
                 say(news)
