@@ -7,6 +7,15 @@ import { t } from "./text.js";
 
 const MOST = 256;
 
+byId("people").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
+  event.preventDefault();
+  byId("people").closest("section").querySelector("form:not(#people)").requestSubmit();
+});
+byId("people").addEventListener("input", (event) => {
+  event.target.closest(".choice").querySelector("[type=radio]").checked = true;
+});
+
 /** Puts the choice, which the pages share, into one of them. */
 export function placePeople(page) {
   const place = page.querySelector("[data-people]");

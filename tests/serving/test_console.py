@@ -1,5 +1,6 @@
 """The console in a real browser, headless: main paths, hostile names, languages, keys, narrow screens."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -180,6 +181,25 @@ def test_a_forecast_stands_beside_what_happened(browser: Browser, stub: Stub) ->
         assert row(page, HOSTILE)[5] == "42"
         assert page.locator("svg .truth").count() == len(ITEMS)
         expect(page.locator("#forecast-result")).to_contain_text("0.0% · 0.0% · 25.0%")
+
+
+def test_a_forecast_is_of_those_who_were_named_or_came_in_a_file(browser: Browser, stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text("\n".join(json.dumps(record(each)) for each in ("x", "y")))
+    with Window(browser, stub.url) as page:
+        page.get_by_role("link", name="Forecast").click()
+        page.locator("#forecast-as-of").fill("2024-06-01")
+        page.get_by_label("One a line").fill("c03\nc04\nc03\n")
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator("#forecast-result table")).to_be_visible()
+        page.get_by_label("JSON: a list").set_input_files(tmp_path / "records.jsonl")
+        page.get_by_label("How many", exact=True).focus()
+        with page.expect_response("**/v1/forecast"):
+            page.keyboard.press("Enter")
+
+        named, filed = stub.bodies("/v1/forecast")
+        assert named["customers"] == ["c03", "c04"]
+        assert [each["customer_id"] for each in filed["customers"]] == ["x", "y"]
+        assert max(order["ts"] for order in filed["customers"][0]["purchase_history"]) == "2024-05-22T08:00:00Z"
 
 
 def test_an_audience_is_gathered_and_leads_to_its_members(browser: Browser, stub: Stub) -> None:
