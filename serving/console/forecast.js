@@ -10,6 +10,7 @@ import { day, decimal, number, percent, t } from "./text.js";
 
 const DRAWN = 20;
 const LISTED = 200;
+const JUDGED_UNITS = 5; // below, no interval but one from nothing on can hold the nothing that is mostly bought
 const result = byId("forecast-result");
 const asking = asker(result);
 let known = null;
@@ -72,14 +73,15 @@ function render() {
 function summary(rows) {
   const { answer, people, truth } = known;
   const total = (of) => rows.reduce((sum, each) => sum + of(each), 0);
-  const inside = (level) => rows.filter((each) => hit(each, level)).length / Math.max(1, rows.length);
+  const judged = rows.filter((each) => each.expected >= JUDGED_UNITS);
+  const inside = (level) => judged.filter((each) => hit(each, level)).length / Math.max(1, judged.length);
   return figures([
     [t("customers"), number(people), `${answer.model.name}@${answer.model.version}`],
     [t("expectedUnits", { days: answer.horizon_days }), number(total((each) => each.expected)), t("amountOf", { amount: number(total((each) => each.amount)) })],
     ...(truth
       ? [
           [t("boughtUnits"), number(total((each) => each.truth))],
-          [t("insideIntervals"), [0.5, 0.8, 0.95].map((level) => percent(inside(level))).join(" · "), t("insideHint")],
+          [t("insideIntervals"), [0.5, 0.8, 0.95].map((level) => percent(inside(level))).join(" · "), t("insideHint", { groups: judged.length, least: JUDGED_UNITS })],
         ]
       : []),
   ]);

@@ -39,7 +39,8 @@ export function timeline(told, width) {
   const height = lanes.reduce((sum, each) => sum + each.height, 0);
   const parts = [];
   if (until) parts.push(svg("rect", { class: "horizon", x: x(when), y: 0, width: x(Math.min(until, to)) - x(when), height }));
-  parts.push(monthAxis(x, months(from, to, (width - gutter) / 58), 0, height));
+  const named = months(from, to, (width - gutter) / 58).filter((each) => x(each) < width - 34);
+  parts.push(monthAxis(x, named, 0, height));
   let top = 0;
   for (const each of lanes) {
     const base = top + each.height - 6;

@@ -17,6 +17,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 SCRIPT = '"><script>alert(2)</script>'
 MODEL = {"name": "demand", "version": 2, "prompt_format": "profile"}
 ITEMS = {"milk": "Milk", "bread": "Bread", HOSTILE: HOSTILE, SCRIPT: "{{7*7}} javascript:alert(3)"}
+NOW = "2026-11-27T00:00:00Z"
 CUSTOMERS = [HOSTILE, *(f"c{number:02}" for number in range(20))]
 
 
@@ -47,6 +48,11 @@ def demands(explain: bool) -> list[dict[str, Any]]:
         for each in found:
             each["reasons"] = {"sentence": f"bought 3 times, {HOSTILE}", "events": [event], **numbers}
     return found
+
+
+def answered(body: dict[str, Any]) -> dict[str, Any]:
+    """What every answer of a model repeats."""
+    return {"model": MODEL, "as_of": body["as_of"] or NOW, "horizon_days": body["horizon_days"]}
 
 
 class Stub:
@@ -112,15 +118,19 @@ def running_stub() -> Iterator[Stub]:
     @app.post("/v1/predict")
     async def predict(request: Request) -> Any:
         body = await noted(request)
-        answer = {"model": MODEL, "as_of": body["as_of"], "horizon_days": body["horizon_days"]}
-        return {**answer, "demands": demands(body.get("explain", False)), "unknown_items": [HOSTILE]}
+        return {**answered(body), "demands": demands(body.get("explain", False)), "unknown_items": [HOSTILE]}
 
     @app.post("/v1/customers/risk")
     async def risk(request: Request) -> Any:
         body = await noted(request)
         missing = [{"item_id": HOSTILE, "name": HOSTILE}]
         changed = {"days_since_order": 10.0, "usual_gap_days": 7.0, "late": True, "amount": 30.0, "amount_before": 20.0}
-        answer = {"model": MODEL, "as_of": body["as_of"], "horizon_days": body["horizon_days"], "missing": missing}
+        answer = {
+            "model": MODEL,
+            "as_of": body["as_of"] or NOW,
+            "horizon_days": body["horizon_days"],
+            "missing": missing,
+        }
         return {**answer, "probability": 0.9, "expected_amount": 12.5, **changed}
 
     @app.post("/v1/forecast")
@@ -132,13 +142,19 @@ def running_stub() -> Iterator[Stub]:
             {"group": item, "expected_quantity": 160.0, "expected_amount": 320.0, "intervals": intervals}
             for item in ITEMS
         ]
-        return {"model": MODEL, "as_of": body["as_of"], "horizon_days": body["horizon_days"], "groups": groups}
+        return {**answered(body), "groups": groups}
 
     @app.post("/v1/audience")
     async def audience(request: Request) -> Any:
         body = await noted(request)
         members = [{"customer_id": "", "place": place, "probability": 0.5 - place / 100} for place in range(10)]
-        return {"model": MODEL, "as_of": body["as_of"], "members": members, "expected_response": 4.5, "reached": 0.6}
+        return {
+            "model": MODEL,
+            "as_of": body["as_of"] or NOW,
+            "members": members,
+            "expected_response": 4.5,
+            "reached": 0.6,
+        }
 
     @app.get("/v1/models")
     async def models(request: Request) -> Any:
