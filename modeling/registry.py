@@ -12,13 +12,19 @@ from typing import Any
 
 from demand.errors import ModelNotFoundError, SettingsError
 from demand.locations import Location
+from demand.moments import iso
 
+SERVER, FILE = "MLFLOW_TRACKING_URI", "mlflow.db"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 """The alias that remembers the last champion, for `rollback`."""
 ERASED = "erased."
 """How tags begin that count customers who were erased since a model learned from them."""
+SWEEPS, TRAINING = "sweeps", "training"
+"""Experiments: a sweep and its trials, and the runs that models come from."""
+PARENT_TAG = "mlflow.parentRunId"
+"""The tag of a trial that names its sweep, as MLflow's own pages read it."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,22 @@ class ModelVersion:
     run_id: str | None = None
     metrics: Mapping[str, float] | None = None
     erased: int = 0
+    created: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """What was recorded of a run: settings as text, metrics, when, and the run of the sweep that it is a trial of."""
+
+    run_id: str
+    name: str
+    recorded: str
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
+    parent: str | None = None
 
 
 class Registry:
@@ -52,8 +71,13 @@ class Registry:
             logging.getLogger(library).setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or _file_in(home)
+        uri = os.environ.get(SERVER) or _made_in(home)
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    @staticmethod
+    def exists(home: Location) -> bool:
+        """Whether there is one to look at; making a Registry would make it."""
+        return bool(os.environ.get(SERVER)) or (isinstance(home, Path) and (home / FILE).is_file())
 
     def log_run(
         self,
@@ -71,7 +95,7 @@ class Registry:
         run = self._client.create_run(experiment_id, run_name=name, tags=_code_version())
         run_id = str(run.info.run_id)
         if parent:
-            self._client.set_tag(run_id, "mlflow.parentRunId", parent)
+            self._client.set_tag(run_id, PARENT_TAG, parent)
         now = int(time.time() * 1000)
         self._client.log_batch(
             run_id,
@@ -127,6 +151,30 @@ class Registry:
             token = page.token or ""
         return sorted(found, key=lambda each: (each.name, -each.version))
 
+    def latest(self, most: int) -> list[ModelVersion]:
+        """The versions registered last, of all models, newest first."""
+        page = self._client.search_model_versions(max_results=most, order_by=["creation_timestamp DESC"])
+        return list(map(self._version, page))
+
+    def runs(self, experiment: str, most: int) -> list[LoggedRun]:
+        """What `log_run` recorded last, newest first; none where there is no such experiment."""
+        found = self._client.get_experiment_by_name(experiment)
+        if not found:
+            return []
+        newest_first = ["attributes.start_time DESC"]
+        runs = self._client.search_runs([found.experiment_id], max_results=most, order_by=newest_first)
+        return [
+            LoggedRun(
+                run_id=str(run.info.run_id),
+                name=str(run.info.run_name),
+                recorded=iso(run.info.start_time * 1_000),
+                parameters=dict(run.data.params),
+                metrics={key.replace("_at_", "@"): float(value) for key, value in run.data.metrics.items()},
+                parent=run.data.tags.get(PARENT_TAG),
+            )
+            for run in runs
+        ]
+
     def promote(self, model: str, alias: str = CHAMPION) -> ModelVersion:
         """Moves an alias to a model; the champion before it becomes `previous`."""
         version = self.resolve(model)
@@ -167,14 +215,17 @@ class Registry:
         aliases = tuple(sorted(alias for alias, version in model.aliases.items() if str(version) == str(found.version)))
         metrics = json.loads(found.tags.get("metrics", "{}"))
         erased = sum(int(count) for name, count in found.tags.items() if name.startswith(ERASED))
-        return ModelVersion(found.name, int(found.version), found.source, aliases, found.run_id, metrics, erased)
+        created = iso(found.creation_timestamp * 1_000)
+        return ModelVersion(
+            found.name, int(found.version), found.source, aliases, found.run_id, metrics, erased=erased, created=created
+        )
 
 
-def _file_in(home: Location) -> str:
+def _made_in(home: Location) -> str:
     if not isinstance(home, Path):
-        raise SettingsError(f"the registry cannot lie in {home}: name a server or a database by MLFLOW_TRACKING_URI")
+        raise SettingsError(f"the registry cannot lie in {home}: name a server or a database by {SERVER}")
     home.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{home.resolve()}/mlflow.db"
+    return f"sqlite:///{home.resolve()}/{FILE}"
 
 
 def _code_version() -> dict[str, str]:

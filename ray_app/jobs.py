@@ -11,7 +11,7 @@ from demand.errors import DataError, SettingsError
 from demand.locations import Location, absolute, location, write_text
 from demand.protocols import protocol as by_name
 from modeling.checkpoint import load_checkpoint
-from modeling.registry import CHALLENGER, ModelVersion, Registry
+from modeling.registry import CHALLENGER, SWEEPS, TRAINING, ModelVersion, Registry
 from ray_app.bases import registered_base
 from ray_app.cluster import connect
 from ray_app.home import Home
@@ -118,9 +118,9 @@ def tune(
     plan = sweep.plan.model_copy(update={"settings": settings})
     registry = Registry(home.folder)
     searched = {"trials": len(trials), "search": sweep.search, "stopping": sweep.stopping, **sweep.space.model_dump()}
-    parent = registry.log_run("sweeps", name, searched, ranked(winner.metrics))
+    parent = registry.log_run(SWEEPS, name, searched, ranked(winner.metrics))
     for trial in trials:
-        registry.log_run("sweeps", trial.id, trial.config, ranked(trial.metrics), parent=parent)
+        registry.log_run(SWEEPS, trial.id, trial.config, ranked(trial.metrics), parent=parent)
     version, metrics = register(
         plan, f"{name}-{winner.id}", model, location(winner.checkpoint), dict(winner.metrics), home, console
     )
@@ -146,11 +146,13 @@ def register(
     registry = Registry(home.folder)
     parameters = {
         "data": card["data"]["content_hash"],
+        "data.source": card["data"]["source"],
+        "trained_before": card["trained_before"],
         "prompt_format": plan.settings.prompt.name,
         **{f"training.{key}": value for key, value in plan.settings.training.model_dump().items()},
         **{f"model.{key}": value for key, value in plan.settings.model.model_dump().items()},
     }
-    run_id = registry.log_run("training", run, parameters, ranked(metrics))
+    run_id = registry.log_run(TRAINING, run, parameters, ranked(metrics))
     return registry.register(model, folder, run_id, ranked(metrics)), ranked(metrics)
 
 

@@ -58,9 +58,9 @@ def application(arguments: Arguments) -> Application:
         scaling=arguments.scaling,
         open=arguments.without_keys,
         cache_megabytes=arguments.cache_megabytes,
-        events=log_url(os.environ[EVENTS])
-        if EVENTS in os.environ
-        else None,  # a pod's disk is no place for a file of it
+        # A pod's disk is no place for a log.
+        events=log_url(os.environ[EVENTS]) if EVENTS in os.environ else None,
+        registry=home.folder,
     )
     check_guarded(served)
     return bind(served, models, room=True)

@@ -19,6 +19,7 @@ from ray.serve.schema import LoggingConfig
 from sqlalchemy.engine import URL
 
 from demand.errors import CheckpointError, SettingsError
+from demand.locations import Location
 from serving.ingress import Ingress
 from serving.keys import Keys
 from serving.models import Models, check
@@ -44,6 +45,7 @@ class Served:
         certificate, private_key: PEM files; with both, HTTPS is spoken.
         cache_megabytes: of answers that are kept for those who ask the same again.
         events: where the log of events is; without, none is kept.
+        registry: the state folder whose registry /v1/models tells of.
     """
 
     models: Models
@@ -56,6 +58,7 @@ class Served:
     private_key: Path | None = None
     cache_megabytes: float = 64.0
     events: URL | None = None
+    registry: Location | None = None
 
     @property
     def url(self) -> str:
@@ -155,7 +158,7 @@ def application(served: Served, models: Models, room: bool, generation: int = 1,
     )
     ingress = Ingress.options(**options, max_surge_percent=SURGE_PERCENT)  # type: ignore[attr-defined]
     bound: Application = ingress.bind(
-        replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps, served.events
+        replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps, served.events, served.registry
     )
     return bound
 

@@ -10,6 +10,7 @@ from serving.door import OPEN
 from serving.events import AppendedResponse, CustomersResponse, EventsRequest, FeedbackRequest
 from serving.gate import LARGEST_BODY
 from serving.problems import MEDIA, ProblemDocument
+from serving.registered import RegisteredResponse
 from serving.routes import ROUTES
 from serving.schemas import (
     BatchRequest,
@@ -67,6 +68,7 @@ class Api(FastAPI):
                 StatusResponse,
                 CustomersResponse,
                 CustomerRecord,
+                RegisteredResponse,
                 *(model for both in BODIES.values() for model in both),
             ]
             # Responses as they are written: what has a default is always there.
@@ -87,6 +89,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         operation["security"] = [{KEY: []}]
         problems |= WITHOUT_KEY
     problems |= LOG.get(path, {})
+    if path == "/v1/models":
+        problems["404"] = "This endpoint has no registry."
     if path in BODIES:
         asked, answered = ({"application/json": {"schema": _named(each)}} for each in BODIES[path])
         operation["requestBody"] = {"required": True, "content": asked}

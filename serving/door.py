@@ -8,17 +8,19 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from serving.console import CONSOLE
 from serving.keys import Keys, Scope
 from serving.problems import Problem
 
 BEARER = "bearer "
-OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
-"""Paths that need no key."""
+OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json", CONSOLE)
+"""Paths that need no key, nor do the files below CONSOLE."""
 SCOPES: Mapping[str, tuple[Scope, ...]] = {
     "POST /v1/events": ("events",),
     "POST /v1/feedback": ("predict", "events"),
     "POST /v1/customers/risk": ("predict",),
     "GET /v1/status": (),
+    "GET /v1/models": (),
 }
 """That open a route beside admin, which opens all; predict opens those that are not named."""
 CUSTOMERS = "/v1/customers"
@@ -48,7 +50,8 @@ class Door:
             route: "METHOD PATH".
             authorization: the header, "Bearer KEY".
         """
-        if route.partition(" ")[2] in OPEN or not self._keys.wanted:
+        path = route.partition(" ")[2]
+        if path in OPEN or path.startswith(f"{CONSOLE}/") or not self._keys.wanted:
             return None
         bearer = authorization[: len(BEARER)].lower() == BEARER
         key = self._keys.find(authorization[len(BEARER) :].strip()) if bearer else None

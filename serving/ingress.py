@@ -15,9 +15,11 @@ from ray.serve.handle import DeploymentHandle
 from sqlalchemy.engine import URL
 from starlette.exceptions import HTTPException
 
+from demand.locations import Location
 from serving.answers import Answers
 from serving.attempts import Attempts
 from serving.clerk import Clerk
+from serving.console import router as console
 from serving.document import Api
 from serving.door import Door
 from serving.events import AppendedResponse, CustomersResponse
@@ -26,6 +28,7 @@ from serving.keys import Keys
 from serving.metrics import IngressMetrics
 from serving.models import Models
 from serving.problems import Answer, Problem, invalid
+from serving.registered import Registered, RegisteredResponse
 from serving.schemas import BatchRequest, CustomerRecord, Outcome, OutcomeResponse, StatusResponse
 from serving.tally import Tallies
 
@@ -39,6 +42,7 @@ api = Api(
     version="1",
 )
 api.add_middleware(Gate)
+api.include_router(console)
 
 
 @api.exception_handler(Problem)
@@ -73,12 +77,14 @@ class Ingress:
         cache_megabytes: float = 0,
         sleeps: bool = False,
         events: URL | None = None,
+        registry: Location | None = None,
     ) -> None:
         self.replicas = replicas
         self._sleeps = sleeps
         self._ongoing = 0
         self._answers = Answers(cache_megabytes)
         self._tallies = Tallies()
+        self._registered = Registered(registry)
         self._attempts = Attempts(PATIENCE_SECONDS, MOST_IMPATIENT, RayActorError)
         self._metrics = IngressMetrics()
         self._clerk = Clerk(events)
@@ -167,6 +173,11 @@ class Ingress:
     async def model(self) -> Any:
         """Name, version and card of the served model."""
         return await self._ask(self.replicas.model)
+
+    @api.get("/v1/models")
+    async def models(self) -> RegisteredResponse:
+        """Registered versions and sweeps, with their quality."""
+        return await self._registered.response()
 
     @api.get("/v1/status")
     async def status(self) -> StatusResponse:

@@ -57,7 +57,7 @@ def serve(
     events: Events = None,
     json: Json = False,
 ) -> None:
-    """Answer predictions over HTTP until Ctrl-C. The interactive documentation is at /docs.
+    """Answer predictions over HTTP until Ctrl-C. A page to look at is at /console, interactive documentation at /docs.
 
     Where the alias moves (models promote, rollback, drop), the replicas change over without losing a request. SIGHUP
     replaces all processes, one after the other, by those of the code that is installed now.
@@ -85,12 +85,14 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: Ray would end with a trace of itself
     most = max_replicas or max(offered("CPU"), min_replicas, 1)
     scaling = Scaling(min_replicas, most, replica_requests, up_seconds, down_seconds)
-    served = Served(models, keys, host, port, scaling, without_keys, tls_certificate, tls_key, cache_megabytes, log)
+    served = Served(
+        models, keys, host, port, scaling, without_keys, tls_certificate, tls_key, cache_megabytes, log, home.folder
+    )
     with running(served) as endpoint:
         renewal = threading.Event()
         signal.signal(signal.SIGHUP, lambda *_: renewal.set())
         try:
-            say(f"serving {_names(models)} at {endpoint.url} (documentation: {endpoint.url}/docs; Ctrl-C stops)")
+            say(f"serving {_names(models)} at {endpoint.url} (/console to look, /docs to read; Ctrl-C stops)")
             emit({"model": str(models.champion), "url": endpoint.url}, json)
             for news in _news(endpoint, registry, model, challenger_share, renewal):
                 say(news)

@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from demand.errors import ModelNotFoundError
-from modeling.registry import Registry
+from modeling.registry import SWEEPS, TRAINING, Registry
 
 
 @pytest.fixture
@@ -74,3 +74,16 @@ def test_a_run_records_parameters_metrics_and_the_codes_version(tmp_path: Path) 
     assert run.data.tags["demandcast.version"]
     assert run.data.tags["mlflow.parentRunId"] == parent
     assert run.info.status == "FINISHED"
+
+
+def test_what_was_recorded_and_registered_last_comes_first(registry: Registry, tmp_path: Path) -> None:
+    parent = registry.log_run(SWEEPS, "sweep-1", {"trials": 1}, {})
+    registry.log_run(SWEEPS, "trial-1", {"prompt": "compact"}, {"ndcg@10": 0.3}, parent)
+
+    runs = {each.name: each for each in registry.runs(SWEEPS, most=10)}
+
+    assert {name: each.parent for name, each in runs.items()} == {"sweep-1": None, "trial-1": parent}
+    assert (runs["trial-1"].parameters, runs["trial-1"].metrics) == ({"prompt": "compact"}, {"ndcg@10": 0.3})
+    assert len(registry.runs(SWEEPS, most=1)) == 1
+    assert registry.runs(TRAINING, most=10) == []
+    assert [str(each) for each in registry.latest(most=2)] == ["demand@3", "demand@2"]

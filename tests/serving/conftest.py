@@ -81,6 +81,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFile:
 
 
 @pytest.fixture(scope="package")
+def registry_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The endpoint's, where nobody made a registry yet."""
+    return tmp_path_factory.mktemp("registry")
+
+
+@pytest.fixture(scope="package")
 def collector() -> Iterator[Collector]:
     with collecting() as collector, pytest.MonkeyPatch.context() as environment:
         environment.setenv(ENDPOINTS[0], f"http://127.0.0.1:{PORT}")
@@ -95,10 +101,11 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> EventLog:
 
 @pytest.fixture(scope="package")
 def endpoint(
-    ray_cluster: None, collector: Collector, model_folder: Path, keys: KeyFile, log: EventLog
+    ray_cluster: None, collector: Collector, model_folder: Path, keys: KeyFile, log: EventLog, registry_folder: Path
 ) -> Iterator[Endpoint]:
     keys.create("somebody")  # from now on keys are asked for
-    with running(Served(champion(model_folder, 3), Keys(keys), port=free_port(), events=log.url)) as endpoint:
+    served = Served(champion(model_folder, 3), Keys(keys), port=free_port(), events=log.url, registry=registry_folder)
+    with running(served) as endpoint:
         yield endpoint
     serve.shutdown()  # other tests serve at other ports
 
