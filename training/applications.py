@@ -243,7 +243,8 @@ def launch(asked: Asked, product: Product, out: Location) -> Launch:
     """
     alike = Alike.of(asked.catalogue, product)
     found = pa.concat_tables(ask_all(asked, Kindred(alike)))
-    bought = OfAlike(*(found[name].to_numpy() for name in OF_ALIKE), np.sum(found["most"].to_numpy(), axis=0))
+    orders, units, amounts = (found[name].to_numpy() for name in OF_ALIKE)
+    bought = OfAlike(orders, units, amounts, np.sum(found["most"].to_numpy(), axis=0))
     launched = Launch.of(product, alike, share_of_alike(asked.catalogue, asked.horizon_days), bought)
     order = np.argsort(-launched.chances, kind="stable")
     columns = {"rank": np.arange(1, len(order) + 1, dtype=np.int32), "probability": launched.chances[order]}
