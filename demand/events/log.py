@@ -1,4 +1,4 @@
-"""The log itself: what is appended is on disk before anybody is told so, and once only, whoever says it how often."""
+"""The log itself: what is appended is on disk before anybody is told so, and there once, however often it is said."""
 
 import json
 import os
