@@ -54,7 +54,7 @@ def audit(predictor: Predictor, dataset: Dataset) -> Inference:
             f"compare: train one with the same settings and --customers {everybody // 2}, and audit that"
         )
     attacked = _Attacked(predictor, taking_part)
-    return infer(*(attacked.scores(draw(side, MOST, seed=0)) for side in (members, others)))
+    return infer(attacked.scores(draw(members, MOST, seed=0)), attacked.scores(draw(others, MOST, seed=0)))
 
 
 class _Attacked:

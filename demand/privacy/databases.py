@@ -65,7 +65,7 @@ def _names(connection: Connection, table: sql.TableClause, who: Identity) -> boo
     conditions: list[sql.ColumnElement[bool]] = [sql.false()]
     if CUSTOMER in table.c:
         conditions.append(sql.cast(table.c[CUSTOMER], sql.String).in_(sorted(who.ids)))
-    for column in table.c:
+    for column in (each for each in table.c if each.name != CUSTOMER):
         conditions += [sql.cast(column, sql.String).contains(each, autoescape=True) for each in who.telling]
     found = sql.select(sql.literal(1)).select_from(table).where(sql.or_(*conditions)).limit(1)
     return connection.execute(found).first() is not None

@@ -93,7 +93,8 @@ def erase_from_files(folder: Location, who: Identity) -> list[str]:
         with local(file) as here:
             start = _start(here)
             if start.startswith(PARQUET):
-                rows = 0 if (file.parent / MANIFEST).is_file() else _erase_from_parquet(file, who)
+                of_dataset = file.stem in TABLES and (file.parent / MANIFEST).is_file()
+                rows = 0 if of_dataset else _erase_from_parquet(file, who)
             elif start.startswith(SQLITE) and isinstance(file, Path):
                 with opened(file, write=True) as engine:
                     rows = erase_rows(engine, who)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import cached_property, reduce
 from typing import Any
 
@@ -49,11 +49,10 @@ class Identity:
     @cached_property
     def in_text(self) -> re.Pattern[bytes]:
         """Finds an id in the bytes of a text, JSON or not."""
-        values = "|".join(re.escape(json.dumps(each)) for each in sorted(self.ids))
-        numbers = "|".join(sorted(filter(str.isdigit, self.ids))) or "(?!)"
-        written = {each for id_ in self.telling for each in (id_, json.dumps(id_)[1:-1])}
-        words = "|".join(map(re.escape, sorted(written))) or "(?!)"
-        pattern = rf'"{CUSTOMER}"\s*:\s*(?:{values}|(?:{numbers})(?!\w))|(?<![\w.-])(?:{words})(?![\w-])'
+        values = _any_of(f'"{each}"' for each in _written(self.ids))
+        numbers = _any_of(filter(str.isdigit, self.ids))
+        words = _any_of(_written(self.telling))
+        pattern = rf'"{CUSTOMER}"\s*:\s*(?:{values}|{numbers}(?!\w))|(?<![\w.-]){words}(?![\w-])'
         return re.compile(pattern.encode())
 
     @cached_property
@@ -70,7 +69,8 @@ class Identity:
             first = [text.split(CELLS, 1)[0] for text in table["text"].to_pylist()]
             found.append(pc.is_in(pa.chunked_array([pa.array(first, pa.string())]), self._ids))
         if self.telling:
-            found += [pa.chunked_array([self._mentions(column.combine_chunks())]) for column in table.columns]
+            others = (table[name] for name in table.column_names if name != CUSTOMER)  # an id may hold another
+            found += [pa.chunked_array([self._mentions(column.combine_chunks())]) for column in others]
         return reduce(pc.or_, found)
 
     def _mentions(self, column: Any) -> pa.Array:
@@ -93,3 +93,13 @@ class Identity:
             inner = self._mentions(pc.list_flatten(column))
             found[pc.list_parent_indices(column).filter(inner).to_numpy(zero_copy_only=False)] = True
         return pa.array(found)
+
+
+def _written(ids: Iterable[str]) -> set[str]:
+    """As they are, and as JSON may have them."""
+    return {written for each in ids for written in (each, json.dumps(each)[1:-1])}
+
+
+def _any_of(texts: Iterable[str]) -> str:
+    """A pattern; of none, one that is found nowhere."""
+    return f"(?:{'|'.join(map(re.escape, sorted(texts))) or '(?!)'})"

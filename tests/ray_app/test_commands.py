@@ -88,6 +88,13 @@ def test_evaluate_compares_model_baselines_and_rankings(
     assert max(len(line) for line in out.splitlines()[:-1]) <= 110
 
 
+def test_an_audit_says_how_to_train_for_one(home: Path, shop: Dataset, trained: dict) -> None:
+    _, err = demandcast("privacy", "audit", "demand@champion", "--data", shop.folder, home=home, code=2)
+
+    assert "learned from 40 of 40 customers" in err
+    assert "--customers 20" in err
+
+
 def test_absurd_orders_from_as_of_on_change_no_prediction(home: Path, trained: dict, tmp_path: Path) -> None:
     folder = write_shop(tmp_path / "csv")
     import_dataset("csv", source("csv", SourceOptions(path=folder)), tmp_path / "data")

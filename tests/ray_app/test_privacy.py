@@ -7,10 +7,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import create_engine
 
 from demand.dataset import Dataset
 from demand.privacy.pseudonyms import PseudonymKey
 from modeling.registry import Registry
+from ray_app.erasure import erase
+from ray_app.home import Home
 from tests.conftest import write_shop
 from tests.ray_app.commandline import demandcast, last_json
 
@@ -82,6 +85,23 @@ def test_a_customer_is_erased_models_are_marked_and_the_proof_is_clean(home: Pat
     assert again["datasets"] == again["files"] == again["models"] == []
     assert erased_of(home) == {known: 1, gone: 1}
     assert f"{known}: trained on 1 customer since erased: retrain" in demandcast("models", "list", home=home)[0]
+
+
+def test_a_log_of_events_elsewhere_loses_the_customer_too(home: Path, tmp_path: Path) -> None:
+    key = PseudonymKey(SECRET.encode())
+    elsewhere = create_engine(f"sqlite:///{tmp_path}/events.db")
+    with elsewhere.begin() as connection:
+        connection.exec_driver_sql("create table events (customer_id text, body text)")
+        connection.exec_driver_sql(
+            "insert into events values ('c003', '{}'), ('c004', '{}')"
+        )  # applications know these
+
+    done = erase("c003", key, [], Home(home), [elsewhere])
+
+    assert done.files == [f"sqlite:///{tmp_path}/events.db"]
+    assert done.proof.clean
+    with elsewhere.connect() as connection:
+        assert connection.exec_driver_sql("select customer_id from events").fetchall() == [("c004",)]
 
 
 def test_what_is_left_is_listed_and_an_error(home: Path) -> None:

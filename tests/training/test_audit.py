@@ -60,7 +60,6 @@ def test_who_was_learned_by_heart_is_told_from_others(
 ) -> None:
     found = audit(trained(shop, catalogue, vocabulary, steps=80), shop)
 
-    print(found)
     assert (found.members, found.others) == (MEMBERS, 20)
     assert found.attacks["calibrated loss"].low > 0.6
 
@@ -70,7 +69,6 @@ def test_a_model_that_learned_nothing_tells_nothing(
 ) -> None:
     found = audit(trained(shop, catalogue, vocabulary, steps=0), shop)
 
-    print(found)
     assert found.attacks["loss"].low < 0.5 < found.attacks["loss"].high
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from demand.dataset import Dataset
@@ -116,6 +119,29 @@ def test_predictions_and_databases_lose_the_customers_rows_and_bytes(tmp_path: P
     assert erase_from_files(tmp_path, Identity([customer])) == []
 
 
+ids = st.text(st.sampled_from("ab1-: |\"'%_é"), min_size=1, max_size=10) | st.sampled_from([LONG, f"{LONG}:2", SHORT])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ids, min_size=1, max_size=12), ids)
+def test_nobody_else_goes_whatever_ids_look_like(customers: list[str], customer: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pq.write_table(pa.table({"customer_id": customers, "rank": range(len(customers))}), folder / "p.parquet")
+        log_of_events(folder / "events.db", *customers)
+
+        changed = erase_from_files(folder, Identity([customer]))
+
+        others = [each for each in customers if each != customer]
+        assert bool(changed) == (len(others) < len(customers))
+        assert pq.read_table(folder / "p.parquet")["customer_id"].to_pylist() == others
+        with sqlite3.connect(folder / "events.db") as database:
+            assert database.execute("select customer_id from events order by rowid").fetchall() == [
+                (i,) for i in others
+            ]
+        database.close()
+
+
 def in_parquet(file: Path, customer: str) -> None:
     pq.write_table(pa.table({"customer_id": [customer]}), file.with_suffix(".parquet"))
 
@@ -193,6 +219,13 @@ def test_a_short_id_is_found_as_a_customers(tmp_path: Path, put: Callable[[Path,
     put(tmp_path / "file", SHORT)
 
     assert search(tmp_path, Identity([SHORT])).found
+
+
+@pytest.mark.parametrize("ascii_", [False, True])
+def test_an_id_in_other_letters_is_found_however_json_writes_it(tmp_path: Path, ascii_: bool) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"customer_id": "Jürgen"}, ensure_ascii=ascii_), encoding="utf-8")
+
+    assert search(tmp_path, Identity(["Jürgen"])).found
 
 
 def test_numbers_and_words_that_only_look_like_ids_are_not_found(tmp_path: Path) -> None:
