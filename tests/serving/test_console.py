@@ -142,6 +142,7 @@ def test_a_customers_history_stands_beside_what_is_expected_and_why(browser: Bro
         assert row(page, HOSTILE)[4] == "yes"
         page.get_by_role("cell").get_by_text(f"bought 3 times, {HOSTILE}").first.click()
         expect(page.get_by_text("May 22, 2024 · order").first).to_be_visible()
+        expect(page.get_by_text("profile · -1.2%").first).to_be_visible()
         assert page.locator("svg .order").count() == len(record("")["purchase_history"])
         assert page.locator("svg .purchase.later").count() == 9 + 3  # milk, and the others on the day with everything
         page.get_by_text("All events").click()
