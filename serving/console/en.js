@@ -81,7 +81,7 @@ export default {
   demandsNext: "Expected in the next order, likeliest first",
   boughtLater: "Bought",
   reasons: "Why",
-  noReasons: "This endpoint gives no reasons.",
+  noReasons: "Without reasons: this endpoint gives none, or not for so many items.",
   reasonNew: "Never bought before",
   reasonTimes: "Bought {times} times",
   reasonLast: "last {days} days ago",

@@ -81,7 +81,7 @@ export default {
   demandsNext: "下一单的预期需求，概率从高到低",
   boughtLater: "已购买",
   reasons: "理由",
-  noReasons: "此端点不提供理由。",
+  noReasons: "没有理由：此端点不提供，或商品过多。",
   reasonNew: "从未购买过",
   reasonTimes: "购买过 {times} 次",
   reasonLast: "上次在 {days} 天前",
