@@ -11,6 +11,7 @@ import { timeline } from "./timeline.js";
 import { day, decimal, number, percent, t } from "./text.js";
 
 const SHOWN_EVENTS = 200;
+const MOST_EXPLAINED = 20; // as the endpoint has it
 const result = byId("customer-result");
 const asking = asker(result);
 let known = null;
@@ -86,8 +87,9 @@ function noId() {
   throw new Problem(0, t("noId"));
 }
 
-/** An endpoint that gives no reasons refuses to be asked for them. */
+/** With reasons, unless for so many items there are none; an endpoint without refuses to be asked for them. */
 async function predict(body, signal) {
+  if (body.top_k > MOST_EXPLAINED) return ask("v1/predict", body, signal);
   try {
     return await ask("v1/predict", { ...body, explain: true }, signal);
   } catch (error) {

@@ -65,6 +65,11 @@ export function percent(share) {
   return new Intl.NumberFormat(language, { style: "percent", ...digits }).format(share);
 }
 
+/** @param {number} share in [-1, 1], with its sign. */
+export function signedPercent(share) {
+  return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1, signDisplay: "exceptZero" }).format(share);
+}
+
 /** @param {number} ts milliseconds since 1970; days are those of UTC, as everywhere in demandcast. */
 export function day(ts) {
   return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeZone: "UTC" }).format(ts);

@@ -78,8 +78,9 @@ const browsed = (each) => `${each.action} ${each.item_id ?? each.text ?? ""}`;
 const reviewed = (each) => `${each.item_id} ${each.rating}/5 ${each.text ?? ""}`;
 
 function itemLane(demand, { record, when }, x, height) {
-  const weights = new Map((demand.reasons?.events ?? []).map((each) => [moment(each.ts), Number(each.weight)]));
-  const heaviest = Math.max(...weights.values(), 1e-9);
+  const events = (demand.reasons?.events ?? []).filter((each) => each.ts);
+  const weights = new Map(events.map((each) => [moment(each.ts), Math.abs(Number(each.weight))]));
+  const heaviest = Math.max(1e-9, ...weights.values());
   const marks = (y) =>
     record.purchase_history.flatMap((order) => {
       const ts = moment(order.ts);
@@ -88,7 +89,7 @@ function itemLane(demand, { record, when }, x, height) {
       const weight = (weights.get(ts) ?? 0) / heaviest;
       const said = t("boughtSays", { item: demand.name, day: day(ts), quantity: decimal(Number(line.quantity ?? 1), 0) });
       const kind = ts < when ? "purchase" : "purchase later";
-      return [svg("circle", { class: kind, cx: x(ts), cy: y - 5, r: 3 + 4 * Math.max(0, weight) }, svg("title", {}, said))];
+      return [svg("circle", { class: kind, cx: x(ts), cy: y - 5, r: 3 + 4 * weight }, svg("title", {}, said))];
     });
   return { label: `${percent(demand.probability)} ${demand.name}`, height, marks };
 }

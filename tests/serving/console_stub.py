@@ -43,10 +43,11 @@ def demands(explain: bool) -> list[dict[str, Any]]:
         for place, (item, name) in enumerate(ITEMS.items(), start=1)
     ]
     if explain:
-        event = {"kind": "order", "ts": "2024-05-22T08:00:00Z", "item_id": HOSTILE, "weight": 0.4}
-        numbers = {"times": 3, "days_since_last": 10, "usual_gap_days": 7.0}
+        order = {"kind": "order", "ts": "2024-05-22T08:00:00Z", "item_id": HOSTILE, "weight": 0.4}
+        profile = {"kind": "profile", "ts": None, "item_id": None, "weight": -0.012}
+        numbers = {"times": 3, "days_since_last": 10, "usual_gap_days": 7, "days_since_look": None, "rating": None}
         for each in found:
-            each["reasons"] = {"sentence": f"bought 3 times, {HOSTILE}", "events": [event], **numbers}
+            each["reasons"] = {"sentence": f"bought 3 times, {HOSTILE}", "events": [order, profile], **numbers}
     return found
 
 

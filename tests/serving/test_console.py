@@ -142,10 +142,11 @@ def test_a_customers_history_stands_beside_what_is_expected_and_why(browser: Bro
         assert row(page, HOSTILE)[4] == "yes"
         page.get_by_role("cell").get_by_text(f"bought 3 times, {HOSTILE}").first.click()
         expect(page.get_by_text("May 22, 2024 · order").first).to_be_visible()
+        expect(page.get_by_text("profile · -1.2%").first).to_be_visible()
         assert page.locator("svg .order").count() == len(record("")["purchase_history"])
         assert page.locator("svg .purchase.later").count() == 9 + 3  # milk, and the others on the day with everything
         page.get_by_text("All events").click()
-        expect(page.get_by_text(f"{HOSTILE} 4/5 {SCRIPT}").first).to_be_visible()
+        expect(page.get_by_role("cell", name=f"{HOSTILE} 4/5 {SCRIPT}")).to_be_visible()
 
 
 def test_without_a_log_of_events_a_record_is_pasted(browser: Browser, stub: Stub) -> None:
@@ -160,7 +161,7 @@ def test_without_a_log_of_events_a_record_is_pasted(browser: Browser, stub: Stub
         page.get_by_role("button", name="Show").click()
         expect(page.get_by_role("alert")).to_contain_text("“items” is no list")
 
-        page.locator("#customer-record").fill('{"customer": {"customer_id": "mine"}, "as_of": "2024-06-01T00:00:00Z"}')
+        page.locator("#customer-record").fill('{"customer": {"customer_id": "mine"}, "as_of": "2024-06-01"}')
         page.get_by_role("button", name="Show").click()
         expect(page.locator("#customer-result h2")).to_have_text("mine")
         assert stub.bodies("/v1/predict")[0]["as_of"] == "2024-06-01"
