@@ -67,15 +67,19 @@ class Client:
         as_of: datetime | str | None = None,
         horizon_days: int | None = None,
         top_k: int = 20,
+        explain: bool = False,
     ) -> PredictResponse:
         """The likeliest demands of a customer: of the next order, or within `horizon_days`.
+
+        Args:
+            explain: tells why as well, of a `top_k` of at most 20.
 
         Raises:
             PredictError: the endpoint refused.
             httpx.HTTPError: it cannot be reached.
             pydantic.ValidationError: the record breaks the contract.
         """
-        return _answer(self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k)))
+        return _answer(self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k, explain)))
 
     def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictResponse | ProblemDocument]:
         """Each request's answer, or why it has none; as `predict` raises where there is no answer at all."""
@@ -140,9 +144,12 @@ class AsyncClient:
         as_of: datetime | str | None = None,
         horizon_days: int | None = None,
         top_k: int = 20,
+        explain: bool = False,
     ) -> PredictResponse:
         """As Client.predict."""
-        return _answer(await self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k)))
+        return _answer(
+            await self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k, explain))
+        )
 
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictResponse | ProblemDocument]:
         """As Client.predict_batch."""
@@ -207,9 +214,13 @@ def _retry(retries: int) -> Retry:
 
 
 def _body(
-    customer: CustomerRecord | Mapping[str, Any], as_of: datetime | str | None, horizon_days: int | None, top_k: int
+    customer: CustomerRecord | Mapping[str, Any],
+    as_of: datetime | str | None,
+    horizon_days: int | None,
+    top_k: int,
+    explain: bool,
 ) -> str:
-    asked = {"customer": customer, "as_of": as_of, "horizon_days": horizon_days, "top_k": top_k}
+    asked = {"customer": customer, "as_of": as_of, "horizon_days": horizon_days, "top_k": top_k, "explain": explain}
     return PredictRequest.model_validate(asked).model_dump_json(exclude_defaults=True)
 
 
