@@ -147,9 +147,8 @@ class AsyncClient:
         explain: bool = False,
     ) -> PredictResponse:
         """As Client.predict."""
-        return _answer(
-            await self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k, explain))
-        )
+        content = _body(customer, as_of, horizon_days, top_k, explain)
+        return _answer(await self._http.post("/v1/predict", content=content))
 
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictResponse | ProblemDocument]:
         """As Client.predict_batch."""

@@ -1,18 +1,18 @@
 """The HTTP contract: what a request may hold, and how it becomes a question to the model."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from demand.customer import Browsing, Customer, Review, merge_lines
 from demand.errors import RecordError
 from demand.moments import iso, moment
 from demand.prompts import NEXT_ORDER
 from demand.questions import Question
-from demand.uses.explanation import NAMED, Explanation
 from demand.vocabulary import LONGEST_HORIZON
+from serving.reasons import Reasons
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
 Text = Annotated[str, Field(max_length=10_000)]
@@ -169,7 +169,8 @@ class PredictRequest(CustomerRequest):
     @classmethod
     def _not_too_many(cls, explain: bool, others: ValidationInfo) -> bool:
         if explain and others.data.get("top_k", 0) > MOST_EXPLAINED:
-            raise ValueError(f"no more than {MOST_EXPLAINED} demands are explained: ask for a smaller top_k")
+            reason = "no more than {most} demands are explained: ask for a smaller top_k"
+            raise PydanticCustomError("too_many_explained", reason, {"most": MOST_EXPLAINED})
         return explain
 
 
@@ -241,43 +242,6 @@ class StatusResponse(BaseModel):
     models: list[ServedModelInfo] = Field(description="as one replica has them; none where no replica could tell")
     replicas: dict[str, int] = Field(description="how many there are in each state")
     ongoing: int = Field(description="requests that are being answered, or wait")
-
-
-class EventRecord(BaseModel):
-    """One event of the customer's."""
-
-    kind: Literal["order", "browsing", "review", "profile"]
-    ts: str | None = Field(description="null of the profile")
-    item_id: str | None = Field(description="the item, where the event was about it; null where about others")
-    weight: float = Field(description="by how much the probability is higher with the event than without it")
-
-
-class Reasons(BaseModel):
-    """Why an item is expected: in a sentence, in the numbers that it tells, and by the events that moved it most."""
-
-    sentence: str
-    times: int = Field(description="orders with the item")
-    days_since_last: int | None = Field(description="whole days since the last of these")
-    usual_gap_days: int | None = Field(description="whole days between these, the median; null below three")
-    looks: int = Field(description="how often the item was looked at, or touched in other ways short of buying")
-    days_since_look: int | None
-    rating: int | None = Field(description="the customer's last of the item")
-    sales_rank: int = Field(description="1 of the item that is in most orders of all customers")
-    events: list[EventRecord] = Field(description=f"strongest first, at most {NAMED}")
-
-    @classmethod
-    def of(cls, explanation: Explanation, item_id: str) -> "Reasons":
-        """As the model found them."""
-        events = [
-            EventRecord(
-                kind=event.kind,
-                ts=None if event.ts is None else iso(event.ts),
-                item_id=item_id if item_id in event.items else None,
-                weight=weight,
-            )
-            for event, weight in zip(explanation.events, explanation.weights, strict=True)
-        ]
-        return cls(sentence=explanation.facts.sentence, **asdict(explanation.facts), events=events)
 
 
 class DemandRecord(BaseModel):

@@ -49,7 +49,9 @@ def predict(
         if answer["unknown_items"]:
             say(f"unknown to the model: {', '.join(answer['unknown_items'])}")
         emit(answer, json)
-    elif data and as_of and out and not (customer or explain):
+    elif explain:
+        raise SettingsError("--explain goes with --customer FILE")
+    elif data and as_of and out and not customer:
         count = predict_dataset(data, as_of, out, model, horizon_days, top_k)
         say(f"{count:,} customers, top {top_k} each: {out}")
         emit({"customers": count, "out": str(out), "as_of": as_of}, json)

@@ -4,7 +4,8 @@ from itertools import chain, zip_longest
 
 from demand.moments import iso
 from demand.uses.outlook import Outlook
-from serving.schemas import DemandRecord, ModelInfo, PredictRequest, PredictResponse, Reasons
+from serving.reasons import Reasons
+from serving.schemas import DemandRecord, ModelInfo, PredictRequest, PredictResponse
 
 
 def predicted(model: ModelInfo, request: PredictRequest, outlook: Outlook) -> PredictResponse:
