@@ -24,7 +24,7 @@ from modeling.batch import Batch
 from modeling.parallel import fast_forward
 from modeling.predictor import Predictor
 
-FEWEST, MOST, LINES = 8, 32, 30_000
+FEWEST, MOST, LINES = 4, 32, 30_000
 """Events that are taken away, one at a time: as many as leave so many lines of records to count again, within
 bounds."""
 KINDS: dict[Kind, int] = {"order": ORDERED, "browsing": LOOKED, "review": RATED}

@@ -1,6 +1,6 @@
 """The likeliest demands of one customer."""
 
-from itertools import chain, zip_longest
+from itertools import chain
 
 from demand.moments import iso
 from demand.uses.outlook import Outlook
@@ -11,7 +11,7 @@ from serving.schemas import DemandRecord, ModelInfo, PredictRequest, PredictResp
 def predicted(model: ModelInfo, request: PredictRequest, outlook: Outlook) -> PredictResponse:
     """The likeliest demands, with their reasons where the outlook holds explanations."""
     catalogue, (demands,) = outlook.catalogue, outlook.demands(request.top_k)
-    why = [Reasons.of(each, catalogue.item_ids[each.item]) for each in chain(*outlook.explanations)]
+    reasons = [Reasons.of(each, catalogue.item_ids[each.item]) for each in chain(*outlook.explanations)]
     return PredictResponse(
         model=model,
         as_of=iso(outlook.questions[0].as_of),
@@ -23,9 +23,9 @@ def predicted(model: ModelInfo, request: PredictRequest, outlook: Outlook) -> Pr
                 probability=demand.probability,
                 expected_quantity=demand.expected_quantity,
                 expected_amount=demand.expected_amount,
-                reasons=reasons,
+                reasons=why,
             )
-            for demand, reasons in zip_longest(demands, why)
+            for demand, why in zip(demands, reasons or [None] * len(demands), strict=True)
         ],
         unknown_items=sorted(item for item in request.customer.items if item not in catalogue.index),
     )
