@@ -73,15 +73,19 @@ class Client:
         as_of: datetime | str | None = None,
         horizon_days: int | None = None,
         top_k: int = 20,
+        explain: bool = False,
     ) -> PredictResponse:
         """The likeliest demands of a customer: of the next order, or within `horizon_days`.
+
+        Args:
+            explain: tells why as well, of a `top_k` of at most 20.
 
         Raises:
             PredictError: the endpoint refused.
             httpx.HTTPError: it cannot be reached.
             pydantic.ValidationError: the record breaks the contract.
         """
-        return _answer(self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k)))
+        return _answer(self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k, explain)))
 
     def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictResponse | ProblemDocument]:
         """Each request's answer, or why it has none; as `predict` raises where there is no answer at all."""
@@ -166,9 +170,11 @@ class AsyncClient:
         as_of: datetime | str | None = None,
         horizon_days: int | None = None,
         top_k: int = 20,
+        explain: bool = False,
     ) -> PredictResponse:
         """As Client.predict."""
-        return _answer(await self._http.post("/v1/predict", content=_body(customer, as_of, horizon_days, top_k)))
+        content = _body(customer, as_of, horizon_days, top_k, explain)
+        return _answer(await self._http.post("/v1/predict", content=content))
 
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictResponse | ProblemDocument]:
         """As Client.predict_batch."""
@@ -247,8 +253,8 @@ def _retry(retries: int) -> Retry:
     )
 
 
-def _body(customer: Customer, as_of: datetime | str | None, horizon_days: int | None, top_k: int) -> str:
-    asked = {"customer": customer, "as_of": as_of, "horizon_days": horizon_days, "top_k": top_k}
+def _body(customer: Customer, as_of: datetime | str | None, horizon_days: int | None, top_k: int, explain: bool) -> str:
+    asked = {"customer": customer, "as_of": as_of, "horizon_days": horizon_days, "top_k": top_k, "explain": explain}
     return PredictRequest.model_validate(asked).model_dump_json(exclude_defaults=True)
 
 

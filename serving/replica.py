@@ -17,10 +17,12 @@ from ray import serve
 from demand.errors import DemandError, RecordError, SettingsError
 from demand.prompts import Prompt
 from demand.questions import Question
+from demand.uses.outlook import Outlook
 from serving.metrics import Metrics
 from serving.models import LoadedModel, LoadedModels, Models
 from serving.problems import Answer, Problem, invalid
 from serving.routes import ROUTES
+from serving.schemas import PredictRequest
 
 if TYPE_CHECKING:
     from modeling.predictor import Predictor
@@ -63,6 +65,7 @@ class ModelReplica:
         self._models: LoadedModels  # from the first `reconfigure` on, which comes before every request
         self._wanted: Models | None = None
         self._metrics = Metrics()
+        self._explaining = asyncio.Lock()
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Loads models; called at the start and when others are to be served.
@@ -107,8 +110,12 @@ class ModelReplica:
             request = asked_for.request.model_validate_json(body)
             questions = request.questions()
             model = models.of(request.who)
-            forecasts = np.stack([await each for each in await self._asked(model.predictor, questions)])
-            response = asked_for.answer(model.info, request, model.predictor.outlook_of(forecasts, questions))
+            if isinstance(request, PredictRequest) and request.explain:
+                outlook = await self._explained(model.predictor, questions[0], request.top_k)
+            else:
+                forecasts = np.stack([await each for each in await self._asked(model.predictor, questions)])
+                outlook = model.predictor.outlook_of(forecasts, questions)
+            response = asked_for.answer(model.info, request, outlook)
             status = 200
             holds = NOW_SECONDS if request.as_of is None else math.inf
             return Answer(
@@ -143,6 +150,14 @@ class ModelReplica:
             if len(questions) > 1:
                 await asyncio.sleep(0)
         return asked
+
+    async def _explained(self, predictor: "Predictor", question: Question, k: int) -> Outlook:
+        """With why; one question at a time and in a thread, so that batches of others go on."""
+        from modeling.occlusion import explained
+
+        async with self._explaining:
+            with tracer.start_as_current_span("explanation"):
+                return await asyncio.to_thread(explained, predictor, question, k)
 
     @serve.batch(max_batch_size=TOKENS, batch_wait_timeout_s=BATCH_WAIT_SECONDS, batch_size_fn=_tokens)
     async def _forecasts(self, asked: list[tuple["Predictor", Prompt]]) -> list[np.ndarray]:

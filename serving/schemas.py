@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from demand.customer import Browsing, Customer, Review, merge_lines
 from demand.errors import RecordError
@@ -11,6 +12,7 @@ from demand.moments import iso, moment
 from demand.prompts import NEXT_ORDER
 from demand.questions import Question
 from demand.vocabulary import LONGEST_HORIZON
+from serving.reasons import Reasons
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
 Text = Annotated[str, Field(max_length=10_000)]
@@ -19,6 +21,8 @@ Id = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 """Of an event, or of a customer in the log of events."""
 MOST_CUSTOMERS = 256
 """Of one request."""
+MOST_EXPLAINED = 20
+"""Demands of one request."""
 HORIZON_DAYS = 28
 
 
@@ -157,6 +161,17 @@ class PredictRequest(CustomerRequest):
     """What will this customer want? `horizon_days` null asks for the next order; `as_of` null means now."""
 
     top_k: int = Field(default=20, ge=1, le=1_000)
+    explain: bool = Field(
+        default=False, description=f"tells why each item is expected, of a top_k of at most {MOST_EXPLAINED}"
+    )
+
+    @field_validator("explain")
+    @classmethod
+    def _not_too_many(cls, explain: bool, others: ValidationInfo) -> bool:
+        if explain and others.data.get("top_k", 0) > MOST_EXPLAINED:
+            reason = "no more than {most} demands are explained: ask for a smaller top_k"
+            raise PydanticCustomError("too_many_explained", reason, {"most": MOST_EXPLAINED})
+        return explain
 
 
 class GroupRequest(Record):
@@ -235,6 +250,9 @@ class DemandRecord(BaseModel):
     probability: float = Field(description="chance that the customer buys the item within the question")
     expected_quantity: float
     expected_amount: float
+    reasons: Reasons | None = Field(
+        default=None, exclude_if=lambda reasons: reasons is None, description="only where `explain` asked for them"
+    )
 
 
 class PredictResponse(BaseModel):

@@ -24,8 +24,7 @@ def calibrate(predictor: Predictor, dataset: Dataset, customers: Sequence[str], 
     The next order is judged by customers who then ordered; a horizon by all of them, for an order that does not come is
     part of the answer.
     """
-    step = max(len(customers) // CUSTOMERS, 1)
-    cases = [each for each in protocol.cases(dataset, customers[::step], VALIDATION) if each.past.orders]
+    cases = [each for each in protocol.cases(dataset, sampled(customers), VALIDATION) if each.past.orders]
     ordered = [each for each in cases if each.future]
     if not ordered:
         return Calibration()
@@ -35,6 +34,12 @@ def calibrate(predictor: Predictor, dataset: Dataset, customers: Sequence[str], 
         return Calibration(next_order=next_order)
     horizon, purchases = _fit(predictor, cases, sorted({max(int(days * share), 1) for share in HORIZON_SHARES}))
     return Calibration(next_order=next_order, horizon=horizon, purchases=purchases)
+
+
+def sampled(customers: Sequence[str], other: bool = False) -> Sequence[str]:
+    """Some CUSTOMERS of them, evenly spread; `other` than these where there are enough."""
+    step = max(len(customers) // CUSTOMERS, 1)
+    return customers[int(other and step > 1) :: step]
 
 
 def _fit(predictor: Predictor, cases: Sequence[Case], horizons: Sequence[int]) -> tuple[Curve, float]:

@@ -11,6 +11,7 @@ from modeling.golden import golden_requests
 from modeling.predictor import Predictor
 from modeling.snapshot import checkpoint_of
 from training.calibration import calibrate
+from training.card import INTENDED_USE, described, judged, limits
 from training.run import Plan
 
 
@@ -29,17 +30,22 @@ def finish(
     dataset = plan.dataset()
     trained = checkpoint_of(checkpoint)
     customers = draw(dataset.customer_ids, plan.customers, plan.settings.training.seed)
-    calibration = calibrate(Predictor(trained), dataset, customers, plan.protocol)
-    card = {
+    predictor = Predictor(trained)
+    calibration = calibrate(predictor, dataset, customers, plan.protocol)
+    card: dict[str, Any] = {
         "run": run,
-        "data": {key: dataset.manifest[key] for key in ("source", "content_hash", "customers", "orders")},
+        "intended_use": INTENDED_USE,
+        "data": described(dataset, len(customers)),
         "protocol": plan.protocol.name,
         "trained_before": plan.protocol.boundary(TEST if refit else VALIDATION),
         "validated_before": plan.protocol.boundary(TEST),
         "customers": len(customers),
         "settings": plan.settings.model_dump(mode="json"),
         "validation": metrics,
+        **judged(predictor, calibration, dataset, customers, plan.protocol),
     }
-    kept = replace(checkpoint_of(refit) if refit else trained, calibration=calibration, card=card)
+    kept = checkpoint_of(refit) if refit else trained
+    card["limits"] = limits(card, kept.catalogue, refit is not None)
+    kept = replace(kept, calibration=calibration, card=card)
     save_checkpoint(replace(kept, golden=golden_requests(Predictor(kept))), out)
     return card

@@ -95,7 +95,7 @@ def evaluate(
     remembered = Choices(choices / f"{_key(dataset, predictor, questions)}.json") if choices else None
     problem = Problem(questions, catalogue)
     settings = tune(baselines, problem, remembered)
-    answers = {part: _Answers.of(predictor, questions, part) for part in parts}
+    answers = {part: Answers.of(predictor, questions, part) for part in parts}
     unseen = np.flatnonzero(catalogue.orders == 0)
     ranked: Rankings = {part: {MODEL: top_k(each.rates, TOP)} for part, each in answers.items()}
     ranked_unseen: Rankings = {part: {MODEL: _among(unseen, each.rates)} for part, each in answers.items()}
@@ -107,7 +107,7 @@ def evaluate(
             ranked[part][each.name] = top_k(scores[: problem.asked], TOP)
             ranked_unseen[part][each.name] = _among(unseen, scores[: problem.asked])
             if each.chances:
-                others.setdefault(each.name, {})[part] = _calibration(scores, scores, answers[part].baskets)
+                others.setdefault(each.name, {})[part] = judged_chances(scores, scores, answers[part].baskets)
     for part, found in read:
         ranked[part].update(found)
     demand = None
@@ -122,7 +122,7 @@ def evaluate(
         **_compared(ranked, questions, predictor, protocol),
         "unseen": _of_unseen(ranked_unseen, questions, unseen, protocol),
         "calibration": {
-            part: _calibration(each.chances, each.everyones_rates, each.baskets) for part, each in answers.items()
+            part: judged_chances(each.chances, each.everyones_rates, each.baskets) for part, each in answers.items()
         },
         "calibration_of": others,
         "settings": {name: dict(each) for name, each in settings.items()},
@@ -143,7 +143,7 @@ def check_protocol(predictor: Predictor, protocol: Protocol) -> None:
 
 
 @dataclass(frozen=True)
-class _Answers:
+class Answers:
     """The model's answers to one question, and what came of it.
 
     The next order is judged by the customers asked about; a horizon by everyone with a history, asked about first, for
@@ -164,7 +164,7 @@ class _Answers:
     baskets: list[Basket]
 
     @classmethod
-    def of(cls, predictor: Predictor, questions: Questions, part: str) -> "_Answers":
+    def of(cls, predictor: Predictor, questions: Questions, part: str) -> "Answers":
         people: list[Customer] = questions.customers if part == NEXT else questions.everyone
         days = NEXT_ORDER if part == NEXT else questions.horizon_days
         moments = questions.moments if part == NEXT else [questions.cutoff] * len(people)
@@ -182,7 +182,7 @@ class _Answers:
         return self.everyones_rates[: self.asked]
 
 
-def _calibration(chances: np.ndarray, scores: np.ndarray, baskets: Sequence[Basket]) -> dict[str, Any]:
+def judged_chances(chances: np.ndarray, scores: np.ndarray, baskets: Sequence[Basket]) -> dict[str, Any]:
     """Over "all" pairs of customer and item, and over the "top20" items shown to each customer.
 
     Args:
@@ -207,7 +207,7 @@ def _calibration(chances: np.ndarray, scores: np.ndarray, baskets: Sequence[Bask
     }
 
 
-def _orders(answers: _Answers) -> dict[str, float]:
+def _orders(answers: Answers) -> dict[str, float]:
     """ "auc", which is left out where all ordered or nobody did, and the calibration of the chance of an order."""
     ordered = np.array([len(each.items) > 0 for each in answers.baskets])
     auc = ranking_chance(answers.orders, ordered)

@@ -12,6 +12,7 @@ from demand.catalogue import Catalogue
 from demand.customer import Customer
 from demand.metrics import top_k
 from demand.questions import Basket, Question
+from demand.uses.explanation import Explanation
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Outlook:
         rates: (R, V) what items are ranked by: how often the model expects each.
         chances: (R, V) that each item is bought, calibrated.
         purchases: (R, V) how many orders with each item are expected; of the next order the chance.
+        explanations: why, of each question's likeliest items in their order, where that was asked for.
     """
 
     catalogue: Catalogue
@@ -47,6 +49,7 @@ class Outlook:
     rates: np.ndarray
     chances: np.ndarray
     purchases: np.ndarray
+    explanations: Sequence[Sequence[Explanation]] = ()
 
     def demands(self, k: int) -> list[list[Demand]]:
         """The k likeliest items of each question, likeliest first."""

@@ -45,14 +45,14 @@ def change(customer: Customer, as_of: int, days: int) -> Change:
         days: length of the two periods that are compared.
     """
     orders = [order for order in customer.orders if order.ts < as_of]
-    since, gap = _pace([order.ts for order in orders], as_of)
+    since, gap = pace([order.ts for order in orders], as_of)
     times: dict[str, list[int]] = {}
     for order in orders:
         for item in order.items:
             times.setdefault(item, []).append(order.ts)
     late = {}
     for item, moments in times.items():
-        item_since, item_gap = _pace(moments, as_of)
+        item_since, item_gap = pace(moments, as_of)
         if item_since is not None and item_gap and item_since > OVERDUE * item_gap:
             late[item] = item_since / item_gap
     return Change(
@@ -64,7 +64,7 @@ def change(customer: Customer, as_of: int, days: int) -> Change:
     )
 
 
-def _pace(moments: list[int], as_of: int) -> tuple[float | None, float | None]:
+def pace(moments: list[int], as_of: int) -> tuple[float | None, float | None]:
     """Days since the last of some moments in time order, and their usual gap in days."""
     since = (as_of - moments[-1]) / DAY if moments else None
     gap = float(np.median(np.diff(moments))) / DAY if len(moments) >= USUAL else None

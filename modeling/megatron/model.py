@@ -94,14 +94,21 @@ class DemandModel(MegatronModule):
         Returns:
             (R, 1 + V)
         """
+        query_RD = self.read(batch)
+        return self.answer(query_RD, batch, learn) if self.post_process else query_RD
+
+    def read(self, batch: Batch) -> Tensor:
+        """The hidden state at each query, (R, D), which the last stage answers from; of an earlier stage (T, 1, D)."""
         if self.settings.architecture == "t5":
             query_RD = read_and_answer(self.core, batch)
         else:
             query_RD = read_queries(self.core, batch, self.config)
-            if not self.post_process:
-                return query_RD
-        if self.calendar is not None:
+        if self.post_process and self.calendar is not None:
             query_RD = query_RD + self.calendar(batch.moments_R).to(query_RD.dtype)
+        return query_RD
+
+    def answer(self, query_RD: Tensor, batch: Batch, learn: bool = False) -> Tensor:
+        """What is answered at hidden states, of queries whose tokens are not read again; as `forward`."""
         forecast: Forecast = self.head(query_RD, self._words.weight, batch)
         return forecast.loss(batch) if learn else forecast.dense(batch)
 

@@ -37,13 +37,15 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def show(model: ModelArgument, json: Json = False) -> None:
-    """The card of one model: data, settings, quality."""
+    """The card of one model: data, period, quality by slice, calibration, limits; settings and bins with --json."""
     from modeling.checkpoint import load_checkpoint
+    from ray_app.reports.card import card_page
 
     version = _registry().resolve(model)
     card = load_checkpoint(version.checkpoint).card
     say("\n".join(filter(None, (f"{version} {' '.join(version.aliases)}", version.checkpoint, _outdated(version)))))
-    console.print_json(data=card)
+    for part in card_page(card):
+        console.print(part)
     emit({"model": str(version), **asdict(version), "card": card}, json)
 
 

@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from demand.errors import DataError, DemandError, SettingsError
@@ -30,6 +31,9 @@ def predict(
     model: Model = "demand@champion",
     horizon_days: HorizonDays = None,
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="Items for each customer.")] = 20,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell why each item is expected (with --customer; up to 20 items).")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Predict for one customer (--customer, asks a running endpoint) or for all (--data, --as-of and --out).
@@ -38,11 +42,15 @@ def predict(
     """
     if customer and not data:
         body = read_request(customer, as_of, horizon_days, top_k)
+        if explain:
+            body = {**body, "explain": True}
         answer = ask(url, body)
         console.print(demand_table(answer["demands"]))
         if answer["unknown_items"]:
             say(f"unknown to the model: {', '.join(answer['unknown_items'])}")
         emit(answer, json)
+    elif explain:
+        raise SettingsError("--explain goes with --customer FILE")
     elif data and as_of and out and not customer:
         count = predict_dataset(data, as_of, out, model, horizon_days, top_k)
         say(f"{count:,} customers, top {top_k} each: {out}")
@@ -79,7 +87,11 @@ def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
         asked = PredictRequest.model_validate(body)
         with Client(url, os.environ.get(KEY), retries=1) as client:
             answer = client.predict(
-                asked.customer, as_of=asked.as_of, horizon_days=asked.horizon_days, top_k=asked.top_k
+                asked.customer,
+                as_of=asked.as_of,
+                horizon_days=asked.horizon_days,
+                top_k=asked.top_k,
+                explain=asked.explain,
             )
     except ValidationError as error:
         raise DataError(str(invalid(error.errors()))) from None
@@ -128,5 +140,6 @@ def demand_table(demands: list[dict[str, Any]]) -> Table:
         table.add_column(column, justify="left" if column == "item" else "right")
     for rank, demand in enumerate(demands, start=1):
         numbers = (f"{demand[key]:.2f}" for key in ("expected_quantity", "expected_amount"))
-        table.add_row(str(rank), demand["name"], f"{demand['probability']:.1%}", *numbers)
+        why = f"\n[dim]{escape(demand['reasons']['sentence'])}[/]" if "reasons" in demand else ""
+        table.add_row(str(rank), escape(demand["name"]) + why, f"{demand['probability']:.1%}", *numbers)
     return table

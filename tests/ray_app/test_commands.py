@@ -256,6 +256,10 @@ def test_serve_says_when_it_is_ready_answers_follows_the_champion_sleeps_wakes_a
         answer = last_json(demandcast(*asked, "--json", home=home)[0])
         assert len(answer["demands"]) == 20
         assert answer["unknown_items"] == ["nothing"]
+        out, _ = demandcast(*asked, "--explain", "--json", home=home)
+        assert "bought once, 31 days ago" in out.replace("\n", " ")
+        (reasons,) = (each["reasons"] for each in last_json(out)["demands"] if each["item_id"] == "item a0")
+        assert reasons["events"][0]["item_id"] == "item a0"
 
         status = last_json(demandcast("serve", "status", "--url", url[0], "--json", home=home)[0])
         assert (status["status"], status["replicas"], status["ongoing"]) == ("RUNNING", {"RUNNING": 1}, 0)
@@ -336,6 +340,7 @@ def test_serve_ends_in_order_when_a_process_manager_says_so(home: Path, trained:
         (("predict", "--customer", "{shop}/missing.json"), "missing.json"),
         (("predict", "--customer", "{shop}/manifest.json"), "customer.source: Extra inputs are not permitted"),
         (("predict",), "give --customer"),
+        (("predict", "--data", "{shop}", "--explain"), "--explain goes with --customer"),
         (("data", "import", "sap", "--out", "x"), "no source 'sap'"),
         (("models", "import", "{shop}"), "is missing"),
         (("models", "promote", "demand@champion", "--alias", "king"), "no alias 'king'"),

@@ -2,13 +2,16 @@
 
 import re
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from demand.errors import SettingsError
 from demand.protocols import Cutoff
+from ray_app.reports.card import card_page
 from ray_app.reports.figures import totals_scatter
 from ray_app.reports.page import Grid, Page, Section, check_report
 from ray_app.reports.sweep import sweep_page
@@ -119,3 +122,23 @@ def test_a_sweeps_report_shows_every_trial_and_what_mattered() -> None:
         assert title in page
     assert FORMAT not in page
     assert "Where the best two formats differ" not in page
+
+
+def test_a_card_is_told_as_far_as_it_goes() -> None:
+    data = {"source": "csv", "customers": 40, "orders": 1234, "content_hash": "0123456789abcdef"}
+    old = {"data": data, "trained_before": "2024-05-04", "validated_before": "2024-06-01", "settings": {}}
+    quality = {"next_order": {"all": {"customers": 40, "recall@10": 0.5, "ndcg@10": 0.25}}}
+    console = Console(width=120, record=True, file=StringIO())
+
+    for part in (
+        *card_page({"run": "r"}),
+        *card_page(old),
+        *card_page({"quality": quality, "limits": ["[all] of it"]}),
+    ):
+        console.print(part)
+
+    told = console.export_text()
+    assert "data csv: 40 customers, 1,234 orders (0123456789ab)" in told
+    assert "period learned before 2024-05-04, judged before 2024-06-01" in told
+    assert re.search(r"all\W+40\W+0\.5000\W+0\.2500", told)
+    assert "- [all] of it" in told

@@ -30,7 +30,7 @@ def arguments(client: httpx.Client) -> tuple[str, str]:
 def test_both_clients_give_what_the_endpoint_answers(client: httpx.Client) -> None:
     body = request(order(), horizon_days=28)
     expected = PredictResponse.model_validate(client.post("/v1/predict", json=body).json())
-    asked = {"as_of": body["as_of"], "horizon_days": 28, "top_k": 5}
+    asked = {"as_of": body["as_of"], "horizon_days": 28, "top_k": 5, "explain": True}
     late = PredictRequest.model_validate(request(order(ts="2030-01-01T00:00:00Z")))
     requests = [PredictRequest.model_validate(body), late]
 
@@ -47,6 +47,8 @@ def test_both_clients_give_what_the_endpoint_answers(client: httpx.Client) -> No
             assert isinstance(each, PredictResponse)
             assert [demand.item_id for demand in each.demands] == [demand.item_id for demand in expected.demands]
             assert each.demands[0].probability == pytest.approx(expected.demands[0].probability, abs=1e-6)
+        assert waited.demands[0].reasons is not None
+        assert waited.demands[0].reasons.sentence.startswith("bought once, 31 days ago")
         assert isinstance(second, ProblemDocument)
         assert second.errors[0].field == "customer.purchase_history.0.ts"
 

@@ -65,6 +65,33 @@ def test_an_answer_says_which_model_gave_it_and_what_was_asked(client: httpx.Cli
     assert client.get("/healthz").headers["x-request-id"]
 
 
+def test_demands_come_with_reasons_where_these_are_asked_for(client: httpx.Client, shop: Dataset) -> None:
+    customer = next(iter(shop.customers(before=AS_OF)))
+    body = request(CustomerRecord.of(customer).model_dump(mode="json"), horizon_days=28)
+    plain = client.post("/v1/predict", json=body).raise_for_status().json()
+
+    answer = client.post("/v1/predict", json={**body, "explain": True}).raise_for_status().json()
+    said_no = client.post("/v1/predict", json={**body, "explain": False}).raise_for_status()
+    (batched,) = client.post("/v1/predict/batch", json={"requests": [{**body, "explain": True}]}).json()["responses"]
+    few = problem(client.post("/v1/predict", json={**body, "explain": True, "top_k": 21}), 422)
+
+    assert said_no.json() == plain
+    assert "reasons" not in said_no.text
+    assert [each["item_id"] for each in answer["demands"]] == [each["item_id"] for each in plain["demands"]]
+    for demand, other, again in zip(answer["demands"], plain["demands"], batched["demands"], strict=True):
+        assert demand["probability"] == pytest.approx(other["probability"], abs=1e-6)
+        assert again["reasons"] == demand["reasons"]
+        reasons, item = demand["reasons"], demand["item_id"]
+        moments = [order.ts for order in customer.orders if item in order.items]
+        assert reasons["times"] == len(moments)
+        assert reasons["sentence"].startswith(
+            f"bought {len(moments)} times, last {reasons['days_since_last']} days ago"
+        )
+        event = reasons["events"][0]
+        assert (event["kind"], event["item_id"], event["ts"] in map(iso, moments)) == ("order", item, True)
+    assert few["detail"] == "explain: no more than 20 demands are explained: ask for a smaller top_k"
+
+
 def test_unknown_items_are_answered_and_listed(client: httpx.Client) -> None:
     content = client.post("/v1/predict", json=request(order(item_id="moon dust"))).raise_for_status().json()
 

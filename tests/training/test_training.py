@@ -74,6 +74,12 @@ def test_workers_share_one_model_and_it_becomes_a_calibrated_checkpoint(
 
     assert card["data"]["content_hash"] == shop.content_hash
     assert card["validation"]["ndcg@10"] > 0.4
+    by_slice = card["quality"]["next_order"]
+    assert by_slice["all"]["customers"] == by_slice["with demographics"]["customers"] == 40
+    assert by_slice["repeat items"]["ndcg@10"] > by_slice["new items"]["ndcg@10"]
+    assert not card["calibration"]["held_out"]  # all 40 were needed to fit
+    assert sum(each["count"] for each in card["calibration"]["reliability"]["next_order"]["top20"]["bins"]) == 40 * 20
+    assert "The data held no reviews: it has not learned what these tell." in card["limits"]
     names = {file.name for file in (tmp_path / "model").iterdir()}
     assert {"model.safetensors", "manifest.json", "calibration.json"} <= names
     assert not any(name.startswith(("shard", "plain")) for name in names)
