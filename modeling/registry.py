@@ -17,11 +17,13 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 """The alias that remembers the last champion, for `rollback`."""
+SHARE = "share"
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered model: `name@version` and the folder of its checkpoint."""
+    """A registered model: `name@version` and the folder of its checkpoint. `share` of the customers are its own as long
+    as it is challenger, where an endpoint is told no other share."""
 
     name: str
     version: int
@@ -29,6 +31,7 @@ class ModelVersion:
     aliases: tuple[str, ...] = ()
     run_id: str | None = None
     metrics: Mapping[str, float] | None = None
+    share: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -133,6 +136,12 @@ class Registry:
         self._client.set_registered_model_alias(version.name, alias, str(version.version))
         return self.resolve(f"{version.name}@{version.version}")
 
+    def challenge(self, model: str, share: float) -> ModelVersion:
+        """Makes a model challenger, for a share of the customers."""
+        version = self.resolve(model)
+        self._client.set_model_version_tag(version.name, str(version.version), SHARE, str(share))
+        return self.promote(model, CHALLENGER)
+
     def rollback(self, name: str) -> ModelVersion:
         """Makes the champion before the present one champion again.
 
@@ -155,7 +164,8 @@ class Registry:
         model = self._client.get_registered_model(found.name)
         aliases = tuple(sorted(alias for alias, version in model.aliases.items() if str(version) == str(found.version)))
         metrics = json.loads(found.tags.get("metrics", "{}"))
-        return ModelVersion(found.name, int(found.version), found.source, aliases, found.run_id, metrics)
+        share = float(found.tags.get(SHARE, 0))
+        return ModelVersion(found.name, int(found.version), found.source, aliases, found.run_id, metrics, share)
 
 
 def _file_in(home: Location) -> str:

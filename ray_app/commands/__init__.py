@@ -2,7 +2,7 @@
 
 import typer
 
-from ray_app.commands import apply, data, doctor, evaluate, keys, models, predict, run, serve, train, tune
+from ray_app.commands import apply, data, doctor, evaluate, keys, models, predict, run, serve, train, tune, watch
 
 
 def add_to(app: typer.Typer) -> None:
@@ -12,5 +12,5 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(apply.app, name="apply", help="What predictions are for, over a whole dataset.")
     app.add_typer(keys.app, name="keys", help="Who may ask an endpoint, and how often.")
     app.add_typer(serve.app, name="serve")
-    for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run, doctor.doctor):
+    for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run, watch.watch, doctor.doctor):
         app.command()(command)
