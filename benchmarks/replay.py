@@ -1,6 +1,6 @@
 """Half a year of a shop, replayed month by month: a model that is never retrained, monthly, and by 'demandcast watch'.
 
-    python -m benchmarks.replay --data DIR --out FOLDER [--preset tiny] [--customers 400] [--picture docs/replay.png]
+    python -m benchmarks.replay --data DIR --out FOLDER [--preset tiny] [--customers 400] [--picture FILE.html]
 
 All three begin as one model, trained on what lies before the first month. At the start of each later month `monthly`
 learns on from all that lies before it and is served, whatever it is; `automatic` is watched: it learns on only where a
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from plotly.subplots import make_subplots
 
 from demand.comparison import MODEL
 from demand.dataset import Dataset
@@ -130,23 +132,25 @@ class Replay:
 
 
 def picture(months: dict[str, Any], file: Path, size: str) -> None:
-    """Quality by month, a line a policy, with 95 % bootstrap intervals over customers."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(FIGURES), figsize=(11, 4), layout="constrained")
+    """Quality by month, a line a policy, with 95 % bootstrap intervals over customers, as an HTML page."""
+    figure = make_subplots(cols=len(FIGURES), subplot_titles=[words for *_, words in FIGURES])
     colours = {"never": "#475569", "monthly": "#2563eb", "automatic": "#c2410c"}
-    for panel, (_, metric, words) in zip(axes, FIGURES, strict=True):
+    for column, (_, metric, _) in enumerate(FIGURES, start=1):
         for place, policy in enumerate(POLICIES):
             values, low, high = np.array([each[policy][metric] for each in months.values()]).T
-            x = np.arange(len(values)) + (place - 1) * 0.08
-            errors = [values - low, high - values]
-            panel.errorbar(x, values, errors, label=policy, color=colours[policy], marker="o", capsize=2, linewidth=1.2)
-        panel.set_xticks(range(len(months)), [each[:7] for each in months])
-        panel.set_title(words, loc="left", fontsize=10)
-        panel.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
-    figure.suptitle(f"Quality of the 28 days from each month's start; {size}", fontsize=10)
-    figure.savefig(file, dpi=90)
+            line = go.Scatter(
+                x=np.arange(len(values)) + (place - 1) * 0.08,
+                y=values,
+                error_y={"symmetric": False, "array": high - values, "arrayminus": values - low, "thickness": 1},
+                name=policy,
+                line={"color": colours[policy]},
+                showlegend=column == 1,
+            )
+            figure.add_trace(line, row=1, col=column)
+    figure.update_xaxes(tickvals=np.arange(len(months)), ticktext=[each[:7] for each in months])
+    title = f"The 28 days from the start of each month; {size}"
+    figure.update_layout(template="plotly_white", width=1000, height=420, title={"text": title, "font": {"size": 14}})
+    figure.write_html(file, include_plotlyjs=True, config={"displayModeBar": False})
 
 
 def main() -> None:
@@ -156,7 +160,7 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny", help="settings of the first model, by name")
     parser.add_argument("--set", action="append", default=[], dest="assignments", help="override one of them")
     parser.add_argument("--customers", type=int, help="take part; all of them by default")
-    parser.add_argument("--picture", type=Path, help="draw the result there")
+    parser.add_argument("--picture", type=Path, help="draw the result there, an HTML page")
     arguments = parser.parse_args()
     out = arguments.out.resolve()
     os.environ["DEMANDCAST_HOME"] = str(out)  # where the parts of a pass look for their state
