@@ -5,7 +5,8 @@
         for demand in answer.demands:
             print(demand.name, demand.probability)
 
-What is too busy (429, 503) or cannot be reached is asked again when it says, for a prediction changes nothing.
+What is too busy (429, 503) or cannot be reached is asked again when it says: a prediction changes nothing, and what is
+told twice counts once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Self
 import httpx
 from httpx_retries import Retry, RetryTransport
 
+from serving.events import AppendedResponse, EventRecord, EventsRequest, FeedbackRecord, FeedbackRequest
 from serving.problems import ProblemDocument
 from serving.routes.audience import AudienceRequest, AudienceResponse
 from serving.routes.forecast import ForecastRequest, ForecastResponse
@@ -29,9 +31,12 @@ from serving.schemas import (
     OutcomeResponse,
     PredictRequest,
     PredictResponse,
+    Record,
     StatusResponse,
 )
 
+Customer = CustomerRecord | Mapping[str, Any] | str
+"""A record, or the id of a customer of whom the endpoint was told events."""
 SECONDS = 30.0
 """That one attempt may take."""
 RETRIES = 5
@@ -62,7 +67,7 @@ class Client:
 
     def predict(
         self,
-        customer: CustomerRecord | Mapping[str, Any],
+        customer: Customer,
         *,
         as_of: datetime | str | None = None,
         horizon_days: int | None = None,
@@ -111,6 +116,21 @@ class Client:
         response = self._http.post("/v1/outcomes", content=_outcome(answer, bought, shown))
         return OutcomeResponse.model_validate_json(_good(response).content).bought
 
+    def events(self, events: Sequence[EventRecord | Mapping[str, Any]]) -> AppendedResponse:
+        """Tells what customers did, up to 1,000 events at once: when this returns they are on disk.
+
+        Raises as `predict`, and then none was taken, or it is not known; to tell the same again is safe.
+        """
+        response = self._http.post("/v1/events", content=_said(EventsRequest.model_validate({"events": events})))
+        return AppendedResponse.model_validate_json(_good(response).content)
+
+    def feedback(self, feedback: Sequence[FeedbackRecord | Mapping[str, Any]]) -> AppendedResponse:
+        """Tells what came of answers, to be kept; raises as `events`."""
+        response = self._http.post(
+            "/v1/feedback", content=_said(FeedbackRequest.model_validate({"feedback": feedback}))
+        )
+        return AppendedResponse.model_validate_json(_good(response).content)
+
     def status(self) -> StatusResponse:
         """How the endpoint does, for keys of the scope admin; raises as `predict`."""
         return StatusResponse.model_validate_json(_good(self._http.get("/v1/status")).content)
@@ -135,7 +155,7 @@ class AsyncClient:
 
     async def predict(
         self,
-        customer: CustomerRecord | Mapping[str, Any],
+        customer: Customer,
         *,
         as_of: datetime | str | None = None,
         horizon_days: int | None = None,
@@ -173,6 +193,16 @@ class AsyncClient:
         response = await self._http.post("/v1/outcomes", content=_outcome(answer, bought, shown))
         return OutcomeResponse.model_validate_json(_good(response).content).bought
 
+    async def events(self, events: Sequence[EventRecord | Mapping[str, Any]]) -> AppendedResponse:
+        """As Client.events."""
+        said = _said(EventsRequest.model_validate({"events": events}))
+        return AppendedResponse.model_validate_json(_good(await self._http.post("/v1/events", content=said)).content)
+
+    async def feedback(self, feedback: Sequence[FeedbackRecord | Mapping[str, Any]]) -> AppendedResponse:
+        """As Client.feedback."""
+        said = _said(FeedbackRequest.model_validate({"feedback": feedback}))
+        return AppendedResponse.model_validate_json(_good(await self._http.post("/v1/feedback", content=said)).content)
+
     async def status(self) -> StatusResponse:
         """As Client.status."""
         return StatusResponse.model_validate_json(_good(await self._http.get("/v1/status")).content)
@@ -206,14 +236,12 @@ def _retry(retries: int) -> Retry:
     )
 
 
-def _body(
-    customer: CustomerRecord | Mapping[str, Any], as_of: datetime | str | None, horizon_days: int | None, top_k: int
-) -> str:
+def _body(customer: Customer, as_of: datetime | str | None, horizon_days: int | None, top_k: int) -> str:
     asked = {"customer": customer, "as_of": as_of, "horizon_days": horizon_days, "top_k": top_k}
     return PredictRequest.model_validate(asked).model_dump_json(exclude_defaults=True)
 
 
-def _said(request: RecommendRequest | AudienceRequest | ForecastRequest | RiskRequest) -> str:
+def _said(request: Record) -> str:
     return request.model_dump_json(exclude_defaults=True)
 
 

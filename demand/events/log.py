@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -34,7 +34,7 @@ READ_ROWS = 5_000
 PARTS: dict[Kind, str] = {"order": "purchase_history", "browsing": "browsing_history", "review": "reviews"}
 """Of a customer's record, by the kind of event."""
 SURROGATE = re.compile("[\ud800-\udfff]")
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERT: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _DISK_FULL = ("SQLITE_FULL", "53100")
 """SQLite's name for it, and PostgreSQL's."""
 
@@ -69,12 +69,16 @@ class Count:
 
 
 class EventLog:
-    """A log at a URL. It is made with the first use; any number of processes may use it at once."""
+    """A log at a URL. Any number of processes may use it at once."""
 
-    def __init__(self, url: URL) -> None:
-        """Opens nothing yet."""
+    def __init__(self, url: URL, make: bool = True) -> None:
+        """Opens nothing yet.
+
+        Args:
+            make: whether a log that is not there is made with its first use.
+        """
         self.url = url
-        self._making, self._made = threading.Lock(), False
+        self._opening, self._open, self._make = threading.Lock(), False, make
         self._engine = _engine(url)
 
     def append(self, entries: Sequence[Entry]) -> set[str]:
@@ -178,10 +182,10 @@ class EventLog:
     def _connection(self) -> Iterator[Connection]:
         """Every error of the database comes out as one line that holds nothing of what is logged."""
         try:
-            with self._making:
-                if not self._made:
-                    _make(self._engine)
-                    self._made = True
+            with self._opening:
+                if not self._open:
+                    _make(self._engine) if self._make else _check_there(self.url)
+                    self._open = True
             with self._engine.connect() as connection:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
@@ -194,7 +198,7 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = sql.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
         # Readers go on beside a writer in a write-ahead log; FULL writes it through to the disk at each commit.
-        settings = ("pragma journal_mode = wal", "pragma synchronous = full")
+        settings: tuple[str, ...] = ("pragma journal_mode = wal", "pragma synchronous = full")
     else:
         wait = {"connect_timeout": BUSY_SECONDS, "tcp_user_timeout": BUSY_SECONDS * 1_000}
         engine = sql.create_engine(url, connect_args=wait, pool_pre_ping=True, **options)
@@ -224,6 +228,12 @@ def _make(engine: Engine) -> None:
     except DBAPIError:  # another process makes them now
         time.sleep(1)
         Entry.metadata.create_all(engine)
+
+
+def _check_there(url: URL) -> None:
+    """SQLite would make an empty file; PostgreSQL says itself what is missing."""
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise FileNotFoundError(f"there is no file {url.database}")
 
 
 def _storable(customer_id: str) -> bool:

@@ -17,7 +17,14 @@ def _now() -> int:
 
 
 class Entry(MappedAsDataclass, DeclarativeBase):
-    """A row of the log; rows are appended, and never changed."""
+    """A row of the log; rows are appended, and never changed.
+
+    Attributes:
+        event_id: the sender's; the same one is the same entry.
+    """
+
+    event_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    customer_id: Mapped[str] = mapped_column(Id)
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -29,7 +36,6 @@ class Event(Entry):
     """What a customer did, or who a customer is.
 
     Attributes:
-        event_id: the sender's; the same one is the same event.
         ts: when it happened, in microseconds (demand.moments).
         body: what a record's part of the kind holds beside its `ts`: an order's `items`; `item_id`, `rating` and `text`
             of a review; `action`, `item_id` and `text` of browsing; a profile's `attributes`, all that are known.
@@ -39,8 +45,6 @@ class Event(Entry):
     __tablename__ = "events"
     __table_args__ = (Index("events_by_customer", "customer_id", "kind", "ts"),)
 
-    event_id: Mapped[str] = mapped_column(Id, primary_key=True)
-    customer_id: Mapped[str] = mapped_column(Id)
     kind: Mapped[Kind] = mapped_column(String(16))
     ts: Mapped[int] = mapped_column(BigInteger)
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -51,15 +55,12 @@ class Feedback(Entry):
     """What became of a prediction: which items of it were shown, and what the customer bought.
 
     Attributes:
-        event_id: the sender's; the same one is the same feedback.
         ts: when it was known, in microseconds.
         received: when it came into the log, in microseconds.
     """
 
     __tablename__ = "feedback"
 
-    event_id: Mapped[str] = mapped_column(Id, primary_key=True)
-    customer_id: Mapped[str] = mapped_column(Id)
     model: Mapped[str] = mapped_column(String)
     version: Mapped[int]
     ts: Mapped[int] = mapped_column(BigInteger)

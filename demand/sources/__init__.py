@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.engine import URL
+
 from demand.errors import DataError
 from demand.importing import Chunk
-from demand.sources import complete_journey, ga4, mapped, ta_feng
+from demand.sources import complete_journey, events, ga4, mapped, ta_feng
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,15 @@ class SourceOptions:
         path: file or folder to read, for sources that do not bring their own data.
         mapping: YAML file that maps the source's columns to the contract's.
         item_level: what an item is; each source lists its levels.
+        events: where the log of events is.
+        items: CSV or Parquet file of what items are called, for a log, which does not know.
     """
 
     path: Path | None = None
     mapping: Path | None = None
     item_level: str | None = None
+    events: URL | None = None
+    items: Path | None = None
 
 
 SOURCES: dict[str, Callable[[SourceOptions], Iterator[Chunk]]] = {
@@ -30,6 +36,7 @@ SOURCES: dict[str, Callable[[SourceOptions], Iterator[Chunk]]] = {
     "csv": lambda options: mapped.chunks("csv", options.path, options.mapping),
     "parquet": lambda options: mapped.chunks("parquet", options.path, options.mapping),
     "ga4": lambda options: ga4.chunks(options.path),
+    "events": lambda options: events.chunks(options.events, options.items),
 }
 
 

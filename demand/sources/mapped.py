@@ -56,7 +56,7 @@ def chunks(kind: str, path: Path | None, mapping: Path | None) -> Iterator[Chunk
         if not file.is_file():
             raise DataError(f"{file}: no such file, named by the mapping of '{table}'")
         first = 1
-        for frame in _frames(kind, file, [*mapped.columns.values(), *mapped.attributes]):
+        for frame in frames(kind, file, [*mapped.columns.values(), *mapped.attributes]):
             frame.index = pd.RangeIndex(first, first + len(frame))
             first += len(frame)
             yield Chunk(table, mapped.file, _renamed(frame, mapped))
@@ -89,22 +89,24 @@ def _by_contract(kind: str, path: Path) -> dict[str, TableMapping]:
         raise DataError(f"{path} holds no orders.{kind}: name it so, or give --mapping FILE")
     mappings = {}
     for name in found:
-        columns = _columns(kind, path / f"{name}.{kind}")
+        columns = columns_of(kind, path / f"{name}.{kind}")
         known = {column: column for column in TABLES[name].names if column in columns}
         spare = [column for column in columns if column not in known] if name == "customers" else []
         mappings[name] = TableMapping(file=f"{name}.{kind}", columns=known, attributes=spare)
     return mappings
 
 
-def _columns(kind: str, file: Path) -> list[str]:
+def columns_of(kind: str, file: Path) -> list[str]:
+    """Of a CSV or Parquet file. Raises DataError where it cannot be read."""
     try:
         return list(pd.read_csv(file, nrows=0).columns) if kind == "csv" else list(pq.read_schema(file).names)
     except (ValueError, OSError, pa.ArrowException) as error:
         raise DataError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def _frames(kind: str, file: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
-    present = _columns(kind, file)
+def frames(kind: str, file: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Some columns, some 200,000 rows at a time. Raises DataError where the file cannot be read or lacks one."""
+    present = columns_of(kind, file)
     if missing := [column for column in columns if column not in present]:
         raise DataError(f"{file}: no column '{missing[0]}'")
     try:

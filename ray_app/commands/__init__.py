@@ -2,7 +2,21 @@
 
 import typer
 
-from ray_app.commands import apply, data, doctor, evaluate, keys, models, predict, run, serve, train, tune, watch
+from ray_app.commands import (
+    apply,
+    data,
+    doctor,
+    evaluate,
+    events,
+    keys,
+    models,
+    predict,
+    run,
+    serve,
+    train,
+    tune,
+    watch,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -10,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(data.app, name="data", help="Make datasets.")
     app.add_typer(models.app, name="models", help="The model registry.")
     app.add_typer(apply.app, name="apply", help="What predictions are for, over a whole dataset.")
+    app.add_typer(events.app, name="events", help="The log of what an endpoint was told.")
     app.add_typer(keys.app, name="keys", help="Who may ask an endpoint, and how often.")
     app.add_typer(serve.app, name="serve")
     for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run, watch.watch, doctor.doctor):

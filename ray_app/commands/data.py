@@ -8,7 +8,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from demand.locations import Location, local
-from ray_app.commands.options import PLACE, Json
+from ray_app.commands.options import PLACE, Events, Json
 from ray_app.output import console, emit
 
 app = typer.Typer(no_args_is_help=True)
@@ -21,15 +21,24 @@ def data() -> None:
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="complete-journey, ta-feng, csv, parquet or ga4.")],
+    source: Annotated[str, typer.Argument(help="complete-journey, ta-feng, csv, parquet, ga4 or events.")],
     out: Annotated[Location, typer.Option(help="Dataset folder to write; replaced in one step at the end.", **PLACE)],
     path: Annotated[Location | None, typer.Option(help="File or folder to read (csv, parquet, ga4).", **PLACE)] = None,
     mapping: Annotated[Location | None, typer.Option(help="YAML that maps columns (csv, parquet).", **PLACE)] = None,
     item_level: Annotated[str | None, typer.Option(help="What an item is, e.g. product_type or category.")] = None,
+    events: Events = None,
+    items: Annotated[
+        Location | None,
+        typer.Option(
+            help="What items are called, for events: a dataset folder, or a CSV or Parquet file with columns item_id, "
+            "name, category, department, price.",
+            **PLACE,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Read a source into a dataset folder. Bad rows are set aside with their reason; a bad file is an error."""
-    manifest = import_data(source, out, path, mapping, item_level)
+    manifest = import_data(source, out, path, mapping, item_level, events, items)
     console.print(summary(manifest))
     emit({"dataset": str(out), **manifest}, json)
 
@@ -40,16 +49,25 @@ def import_data(
     path: Location | None = None,
     mapping: Location | None = None,
     item_level: str | None = None,
+    events: str | None = None,
+    items: Location | None = None,
 ) -> dict[str, Any]:
     """Imports with progress and returns the manifest."""
     from demand import sources
     from demand.importing import import_dataset
+    from ray_app.commands.serve import log_of
+    from ray_app.home import Home
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with ExitStack() as copies, Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(f"importing {source}", total=None)
-        file, columns_of = (copies.enter_context(local(each)) if each else None for each in (path, mapping))
-        chunks = sources.source(source, sources.SourceOptions(file, columns_of, item_level))
+        if items and items.is_dir():
+            items = items / "items.parquet"
+        file, columns_of, named = (
+            copies.enter_context(local(each)) if each else None for each in (path, mapping, items)
+        )
+        log = log_of(Home.here(), events) if source == "events" else None
+        chunks = sources.source(source, sources.SourceOptions(file, columns_of, item_level, log, named))
         return import_dataset(
             source, chunks, out, lambda file, rows: bar.update(task, description=f"{file}: {rows:,} rows")
         )
