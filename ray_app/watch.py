@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL
 
 from demand.conversion import Conversion, conversion_lead, conversions
 from demand.dataset import Dataset
-from demand.errors import ModelNotFoundError
+from demand.errors import ModelNotFoundError, SettingsError
 from demand.events.log import EventLog
 from demand.locations import Location, location, write_text
 from demand.moments import DAY, iso, moment
@@ -18,6 +18,7 @@ from demand.protocols import TEST, Cutoff
 from demand.protocols.cutoff import VALIDATION_DAYS
 from demand.questions import NEXT
 from demand.stability import Limits, Signal, within
+from modeling.golden import check_golden_requests
 from modeling.predictor import Predictor
 from modeling.registry import CHALLENGER, CHAMPION, ModelVersion, Registry
 from ray_app.fine_tuning import fine_tuning, trained
@@ -76,7 +77,8 @@ class Watch:
     """A pass about one model. Steps leave their results under watch/ of the state folder."""
 
     def __init__(self, asked: Asked) -> None:
-        """Raises ModelNotFoundError, CheckpointError, DataError; SettingsError where it learned by another protocol."""
+        """Raises ModelNotFoundError, CheckpointError, DataError; SettingsError where the model learned by another
+        protocol, or not from a dataset."""
         self.asked, self.home = asked, Home.here()
         self.registry = Registry(self.home.folder)
         self.champion = self.registry.resolve(asked.model)
@@ -84,6 +86,8 @@ class Watch:
         self.predictor = Predictor.load(self.champion.checkpoint)
         self.protocol = Cutoff(cutoff=asked.start, days=asked.days)
         check_protocol(self.predictor, self.protocol)
+        if "trained_before" not in self.predictor.checkpoint.card:
+            raise SettingsError(f"{self.champion} does not tell what it learned from: watch one that 'train' made")
         date = iso(asked.as_of)[:10]
         self.steps = Steps(
             self.home.watch, f"{self.dataset.content_hash}\n{self.champion}\n{asked.as_of}\n{asked.days}"
@@ -177,7 +181,7 @@ class Watch:
         if not wins(duel, CHAMPION):
             return {"outcome": "dropped", "why": f"{challenger} does not win: {by}"}
         if not self.asked.share:
-            self.registry.promote(str(challenger))
+            self._promote(challenger)
             return {"outcome": "promoted", "why": f"{challenger} wins: {by}"}
         self.registry.challenge(str(challenger), self.asked.share)
         canary = Canary(str(self.champion), str(challenger), iso(self.asked.as_of))
@@ -186,6 +190,11 @@ class Watch:
             "outcome": "canary",
             "why": f"{challenger} wins: {by}; it answers {self.asked.share:.0%} of the customers",
         }
+
+    def _promote(self, challenger: ModelVersion) -> None:
+        """As 'models promote': raises CheckpointError where it is damaged, or answers otherwise than it did."""
+        check_golden_requests(Predictor.load(location(challenger.checkpoint)))
+        self.registry.promote(str(challenger))
 
     @property
     def _canary_file(self) -> Location:
@@ -222,7 +231,7 @@ class Watch:
         if lost:
             self.registry.drop(self.champion.name)
         else:
-            self.registry.promote(canary.challenger)
+            self._promote(challenger)
             self.registry.drop(self.champion.name)
         self._canary_file.unlink()
         return {"outcome": "dropped" if lost else "promoted", "why": f"{canary.challenger} after its trial: {said}"}

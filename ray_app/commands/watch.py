@@ -1,10 +1,11 @@
 """demandcast watch."""
 
+from json import dumps
 from typing import Annotated
 
 import typer
 
-from demand.locations import Location
+from demand.locations import Location, write_text
 from ray_app.commands.options import PLACE, Customers, Data, Events, Json, Model, Set, Workers
 from ray_app.output import console, emit, say
 
@@ -70,6 +71,7 @@ def watch(
     watching = Watch(asked)
     found = watching.run()
     console.print(signals_table(found))
+    write_text(watching.home.watch / f"{watching.name}.json", dumps(found))
     page = report or watching.home.watch / f"{watching.name}.html"
     watch_page(found).write(page)
     say(f"{found['outcome']}: {found['why']}")

@@ -89,6 +89,7 @@ def passed(shop: Dataset, told: Told, as_of: int = AS_OF, **more: Any) -> dict[s
         mock.patch.object(watch, "incoming", told.incoming),
         mock.patch.object(watch, "evaluate", told.evaluate),
         mock.patch.object(watch, "rival"),
+        mock.patch.object(watch, "check_golden_requests") as golden,
         mock.patch("ray_app.jobs.train", told.train),
         mock.patch.object(watch.Predictor, "load", side_effect=watch.Predictor.load) as load,
     ):
@@ -96,6 +97,7 @@ def passed(shop: Dataset, told: Told, as_of: int = AS_OF, **more: Any) -> dict[s
         load.side_effect = lambda folder: known(folder) if "first" in str(folder) else mock.Mock()
         found = Watch(Asked(shop.folder, "demand@champion", as_of, **more)).run()
     json.dumps(found)
+    assert golden.called == (found["outcome"] == "promoted")
     assert "<h1" in watch_page(found).html()
     return found
 
