@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
+from demand.comparison import Estimate
 from demand.conversion import Conversion, conversion_lead, conversions
 from demand.dataset import Dataset
 from demand.errors import ModelNotFoundError, SettingsError
@@ -220,18 +221,18 @@ class Watch:
         until = since + self.asked.canary_days * DAY
         if self.asked.as_of < until or not self.asked.retrain:
             return {"outcome": "canary", "why": f"{canary.challenger} is tried until {iso(until)[:10]}"}
-        found = self._conversions(since, self.asked.as_of)
         challenger = self.registry.resolve(canary.challenger)
-        pair = [found.get((each.name, each.version)) for each in (challenger, self.champion)]
-        said = "no feedback on both, so the duel counts alone"
-        lost = False
-        if pair[0] and pair[1] and pair[0].shown.sum() and pair[1].shown.sum():
-            lead = conversion_lead(pair[0], pair[1])
-            lost, said = lead.high < 0, f"conversion {lead.mean:+.2%} ({lead.low:+.2%} to {lead.high:+.2%})"
-        if lost:
-            self.registry.drop(self.champion.name)
-        else:
+        lead = self._conversion_lead(challenger, since)
+        said = f"conversion {lead.mean:+.2%} ({lead.low:+.2%} to {lead.high:+.2%})" if lead else "no feedback on both"
+        lost = lead is not None and lead.high < 0
+        if not lost:
             self._promote(challenger)
-            self.registry.drop(self.champion.name)
+        self.registry.drop(self.champion.name)
         self._canary_file.unlink()
-        return {"outcome": "dropped" if lost else "promoted", "why": f"{canary.challenger} after its trial: {said}"}
+        return {"outcome": "dropped" if lost else "promoted", "why": f"{challenger} after its trial: {said}"}
+
+    def _conversion_lead(self, challenger: ModelVersion, since: int) -> Estimate | None:
+        """Over the champion, where both were told of."""
+        found = self._conversions(since, self.asked.as_of)
+        one, other = (found.get((each.name, each.version)) for each in (challenger, self.champion))
+        return conversion_lead(one, other) if one and other and one.shown.sum() and other.shown.sum() else None
