@@ -1,6 +1,6 @@
 """Half a year of a shop, replayed month by month: a model that is never retrained, monthly, and by 'demandcast watch'.
 
-    python -m benchmarks.replay --data DIR --out FOLDER [--preset tiny] [--customers 400] [--picture FILE.html]
+    python -m benchmarks.replay --data DIR --out FOLDER [--preset tiny] [--customers 400] [--force] [--picture FILE.html]
 
 All three begin as one model, trained on what lies before the first month. At the start of each later month `monthly`
 learns on from all that lies before it and is served, whatever it is; `automatic` is watched: it learns on only where a
@@ -69,6 +69,7 @@ class Replay:
     data: Path
     preset: str
     assignments: list[str]
+    force: bool
     home: Home
 
     @property
@@ -97,7 +98,9 @@ class Replay:
         done = {"never": "", "monthly": "", "automatic": ""}
         if start != MONTHS[0]:
             done["monthly"] = self.steps.once("monthly", start, lambda: self._monthly(start))
-            done["automatic"] = self.steps.once("automatic", start, lambda: self._automatic(start))
+            done["automatic"] = self.steps.once(
+                "automatic", f"{start} forced" if self.force else start, lambda: self._automatic(start)
+            )
         return {policy: {**self._asked(policy, start), "done": done[policy]} for policy in POLICIES}
 
     def _monthly(self, start: str) -> str:
@@ -108,7 +111,7 @@ class Replay:
         return f"{after} learned on from {before}"
 
     def _automatic(self, start: str) -> str:
-        found = Watch(Asked(self.data, "automatic@champion", moment(start), DAYS, share=0)).run()
+        found = Watch(Asked(self.data, "automatic@champion", moment(start), DAYS, share=0, force=self.force)).run()
         past = ", ".join(each["name"] for each in found["signals"] if each["verdict"] == "act")
         return f"{found['outcome']}: {found['why']}" + (f" (past its limit: {past})" if past else "")
 
@@ -160,12 +163,13 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny", help="settings of the first model, by name")
     parser.add_argument("--set", action="append", default=[], dest="assignments", help="override one of them")
     parser.add_argument("--customers", type=int, help="take part; all of them by default")
+    parser.add_argument("--force", action="store_true", help="'automatic' learns on whatever the signals say")
     parser.add_argument("--picture", type=Path, help="draw the result there, an HTML page")
     arguments = parser.parse_args()
     out = arguments.out.resolve()
     os.environ["DEMANDCAST_HOME"] = str(out)  # where the parts of a pass look for their state
     data = part(arguments.data.resolve(), arguments.customers, out / "data")
-    replay = Replay(data, arguments.preset, arguments.assignments, Home.here())
+    replay = Replay(data, arguments.preset, arguments.assignments, arguments.force, Home.here())
     replay.begin()
     months: dict[str, Any] = {}
     for start in MONTHS:
