@@ -133,7 +133,7 @@ class Renderer:
         return self._write(customer, Record.of(customer, self.catalogue), events, first, asked)
 
     def training_prompts(
-        self, customer: Customer, end: int, rng: np.random.Generator, at_orders: bool = False
+        self, customer: Customer, end: int, rng: np.random.Generator, at_orders: bool = False, since: int | None = None
     ) -> Iterator[Prompt]:
         """Prompts that ask about a customer time and again, as far as the answer lies before `end`.
 
@@ -141,10 +141,12 @@ class Renderer:
         at random moments, as they will be in use, where nobody knows when the next order comes, or whether: the later,
         the more often, for then histories are as long and the times as they will be; and one before the first order.
         `at_orders` asks for each order at its own moment instead, and for nothing else: as in use where that moment is
-        known.
+        known. Nothing is asked `since` before a moment, of a model that has learned that already.
         """
         known = customer.before(end)
         questions = self._training_questions(known, end, None if at_orders else rng)
+        if since is not None:
+            questions = [each for each in questions if each.moment >= since]
         record = Record.of(known, self.catalogue)
         events = self._events(known)
         sizes = [self._size(event) for event in events]

@@ -25,6 +25,7 @@ SWEEPS, TRAINING = "sweeps", "training"
 """Experiments: a sweep and its trials, and the runs that models come from."""
 PARENT_TAG = "mlflow.parentRunId"
 """The tag of a trial that names its sweep, as MLflow's own pages read it."""
+SHARE = "share"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class ModelVersion:
 
     Attributes:
         erased: customers whom it learned from and who were erased since.
+        share: of the customers, its own as long as it is challenger, where an endpoint is told no other share.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ModelVersion:
     metrics: Mapping[str, float] | None = None
     erased: int = 0
     created: str = ""
+    share: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -188,6 +191,12 @@ class Registry:
         self._client.set_registered_model_alias(version.name, alias, str(version.version))
         return self.resolve(f"{version.name}@{version.version}")
 
+    def challenge(self, model: str, share: float) -> ModelVersion:
+        """Makes a model challenger, for a share of the customers."""
+        version = self.resolve(model)
+        self._client.set_model_version_tag(version.name, str(version.version), SHARE, str(share))
+        return self.promote(model, CHALLENGER)
+
     def rollback(self, name: str) -> ModelVersion:
         """Makes the champion before the present one champion again.
 
@@ -217,7 +226,15 @@ class Registry:
         erased = sum(int(count) for name, count in found.tags.items() if name.startswith(ERASED))
         created = iso(found.creation_timestamp * 1_000)
         return ModelVersion(
-            found.name, int(found.version), found.source, aliases, found.run_id, metrics, erased=erased, created=created
+            found.name,
+            int(found.version),
+            found.source,
+            aliases,
+            found.run_id,
+            metrics,
+            erased=erased,
+            created=created,
+            share=float(found.tags.get(SHARE, 0)),
         )
 
 

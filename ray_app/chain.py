@@ -1,7 +1,5 @@
 """The whole chain on the Complete Journey, stage after stage; a stage whose inputs have not changed is reused."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,7 +8,7 @@ from typing import Any
 from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.errors import DemandError
-from demand.locations import MANIFEST, Location, write_text
+from demand.locations import MANIFEST, Location
 from demand.moments import DAY, moment
 from demand.questions import NEXT
 from modeling.registry import CHAMPION, Registry
@@ -22,6 +20,7 @@ from ray_app.commands.predict import ask
 from ray_app.home import Home, fresh_name
 from ray_app.output import console, say
 from ray_app.scoreboard import methods_table
+from ray_app.steps import Steps
 from serving.application import Served, check_port, running
 from serving.models import ModelReference, Models
 from serving.schemas import CustomerRecord
@@ -172,15 +171,8 @@ class Chain:
 
     def _once(self, stage: str, inputs: str, work: Callable[[], Any]) -> Any:
         """The stage's result for these inputs and this data: from before, or made now."""
-        data_hash = Dataset.open(self.data).content_hash
-        key = hashlib.sha256(f"{data_hash}\n{inputs}".encode()).hexdigest()[:16]
-        file = self.home.folder / "chain" / f"{stage}-{key}.json"
-        if file.is_file():
-            say("nothing has changed: reusing the last result")
-            return json.loads(file.read_text())
-        result = work()
-        write_text(file, json.dumps(result))
-        return result
+        steps = Steps(self.home.folder / "chain", Dataset.open(self.data).content_hash)
+        return steps.once(stage, inputs, work)
 
 
 def comparison(demands: list[dict[str, Any]], bought: set[str]) -> Any:

@@ -32,6 +32,11 @@ class Home:
         return self.folder / "sweeps"
 
     @property
+    def watch(self) -> Location:
+        """What passes of 'demandcast watch' found and did."""
+        return self.folder / "watch"
+
+    @property
     def baselines(self) -> Location:
         """Settings that baselines were tuned to."""
         return self.folder / "baselines"

@@ -139,3 +139,16 @@ def chances_table(report: Mapping[str, Any]) -> Table:
                 f"{worth['captured@10']:.1%}" if "captured@10" in worth else "",
             )
     return table
+
+
+def signals_table(found: Mapping[str, Any]) -> Table:
+    """What a pass of 'demandcast watch' compared, a verdict a signal."""
+    start, end = (each[:10] for each in found["window"])
+    table = Table("signal", "verdict", "", title=f"{found['model']}: {start} to {end}, against what it learned from")
+    for name in ("value", "by chance", "notice", "act"):
+        table.add_column(name, justify="right")
+    for each in found["signals"]:
+        limits = each["limits"]
+        numbers = (each["value"], each["chance"], limits["notice"], limits["act"])
+        table.add_row(each["name"], each["verdict"], each["text"], *(f"{number:.3f}" for number in numbers))
+    return table

@@ -32,6 +32,7 @@ class Examples:
         protocol: what of each history is learned from and asked.
         alone: how many of a history's questions are asked, each in a prompt of its own, for a model that reads a prompt
             to its end before it answers; by default all of them, in one prompt.
+        since: moment of the first training question, by default as early as histories allow.
     """
 
     dataset: Dataset
@@ -41,6 +42,7 @@ class Examples:
     microbatch_tokens: int
     seed: int
     alone: int | None = None
+    since: int | None = None
 
 
 def training_packs(examples: Examples, until: Stage, epochs: int) -> MaterializedDataset[Any]:
@@ -56,14 +58,14 @@ def training_packs(examples: Examples, until: Stage, epochs: int) -> Materialize
         for epoch in range(epochs)
         for place in np.random.default_rng([examples.seed, epoch]).permutation(len(ranges)).tolist()
     ]
-    seed, alone = examples.seed, examples.alone
+    seed, alone, since = examples.seed, examples.alone, examples.since
 
     def render(epoch: int, place: int, ids: list[str]) -> Iterator[Prompt]:
         rng = np.random.default_rng([seed, epoch, place])
         prompts = [
             prompt
             for case in protocol.cases(dataset, ids, until)
-            for prompt in renderer.training_prompts(case.past, case.moment, rng, protocol.at_orders)
+            for prompt in renderer.training_prompts(case.past, case.moment, rng, protocol.at_orders, since)
         ]
         if alone:
             prompts = [each for prompt in prompts for each in asked_alone(prompt, alone, rng)]

@@ -27,7 +27,7 @@ class Job:
         items: the catalogue's table.
         total_steps: global batches in all epochs.
         protocol: whose metrics validation reports.
-        base: checkpoint folder of a pretrained model to start from.
+        base: checkpoint folder of a model to start from.
         start: snapshot of another run to go on from, at its step.
         threads: processor threads of each worker; 0 leaves PyTorch's own choice.
         early: shares of all steps after which the model is validated and a checkpoint kept besides, where no

@@ -49,9 +49,10 @@ class Plan(BaseModel):
     """What a run is to do; saved with the run, so that it can be resumed.
 
     Attributes:
-        base: checkpoint folder of the pretrained model to start from, as `settings.base` names it.
+        base: checkpoint folder of the model to start from, as `settings.base` names it.
         protocol: what is learned from, and what is chosen on.
         until: the stage that learning ends at: validation, or, once everything was chosen, test.
+        since: moment of the first training question, where the base has learned from earlier ones.
         customers: how many customers take part, drawn at random; all of them by default.
     """
 
@@ -62,6 +63,7 @@ class Plan(BaseModel):
     base: Place | None = None
     protocol: AnyProtocol
     until: Stage = VALIDATION
+    since: int | None = None
     customers: int | None = Field(default=None, ge=1)
     workers: int = Field(default=1, ge=1)
 
@@ -141,6 +143,7 @@ def prepare(plan: Plan) -> Prepared:
         microbatch_tokens=training.microbatch_tokens,
         seed=training.seed,
         alone=QUESTIONS_ALONE if plan.settings.model.architecture == "t5" else None,
+        since=plan.since,
     )
     packs = training_packs(examples, plan.until, training.epochs)
     asked = draw(customers, training.validation_customers, training.seed + 1)

@@ -57,8 +57,9 @@ class TrainingSettings(BaseModel):
 class Settings(BaseModel):
     """A whole run: model, prompt format, training, and how it is spread over workers.
 
-    `base` names a registered pretrained model to start from, whose shape then takes the place of `model`. `prompt` may
-    be a format's name, or a mapping of its fields with `name` naming the format that they vary.
+    `base` names a registered model to start from, whose shape then takes the place of `model`: a
+    pretrained one, or one of ours, of whose items it keeps by their ids what was learned. `prompt` may be a format's
+    name, or a mapping of its fields with `name` naming the format that they vary.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -30,6 +30,7 @@ from modeling.megatron.model import DemandModel, initialize_from_catalogue
 from modeling.megatron.shards import load_weights
 from modeling.parallel import ON_GPU, device, initialize, share
 from modeling.snapshot import load_snapshot, save_snapshot
+from modeling.warm_start import warm_start
 from training.crew import Member
 from training.job import CLOSE, Job
 from training.progress import Pace
@@ -53,9 +54,13 @@ class Worker:
         resumed = ray.train.get_checkpoint()
         if job.start and not resumed:
             resumed = ray.train.Checkpoint(*split(job.start))
-        if job.base and not resumed:
-            load_weights(model, load_checkpoint(job.base).weights, new=True)
-        initialize_from_catalogue(model, self.vocabulary, self.catalogue)
+        base = load_checkpoint(job.base) if job.base and not resumed else None
+        if base and len(base.catalogue):
+            load_weights(model, warm_start(base, self.vocabulary, self.catalogue))
+        else:
+            if base:
+                load_weights(model, base.weights, new=True)
+            initialize_from_catalogue(model, self.vocabulary, self.catalogue)
         validation = enumerate(self._rows("validation", 1))
         self.validation = [_arrays(rows, 0) for place, rows in validation if place % self.copies == self.copy]
         self.tuning = FineTuning(model, self._schedule(), layout)

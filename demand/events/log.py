@@ -154,6 +154,12 @@ class EventLog:
         with self._connection() as connection:
             yield from connection.execution_options(yield_per=READ_ROWS).execute(chosen).mappings().partitions()
 
+    def feedback(self, since: int, before: int) -> Iterator[sql.RowMapping]:
+        """What became of predictions within a period, as Feedback's columns. Raises LogError."""
+        chosen = sql.select(Feedback.__table__).where(Feedback.ts >= since, Feedback.ts < before)
+        with self._connection() as connection:
+            yield from connection.execution_options(yield_per=READ_ROWS).execute(chosen).mappings()
+
     def counts(self) -> list[Count]:
         """How many events of each kind there are, and how much feedback. Raises LogError."""
         found = []

@@ -16,6 +16,7 @@ from ray_app.commands import (
     serve,
     train,
     tune,
+    watch,
 )
 
 
@@ -28,5 +29,5 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(privacy.app, name="privacy", help="Erasure, consent, and what models give away.")
     app.add_typer(keys.app, name="keys", help="Who may ask an endpoint, and how often.")
     app.add_typer(serve.app, name="serve")
-    for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run, doctor.doctor):
+    for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run, watch.watch, doctor.doctor):
         app.command()(command)

@@ -44,8 +44,13 @@ def serve(
     up_seconds: Annotated[float, typer.Option(min=0, help="With more requests for so long, a replica starts.")] = 10.0,
     down_seconds: Annotated[float, typer.Option(min=0, help="With fewer for so long, one ends.")] = 300.0,
     challenger_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the customers whom NAME@challenger answers, if there is one.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the customers whom NAME@challenger answers; by default what 'watch' gave it, or none.",
+        ),
+    ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file: speak HTTPS, with --tls-key.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's private key.")] = None,
     without_keys: Annotated[
@@ -162,8 +167,8 @@ def log_of(home: "Home", events: str | None) -> "URL | None":
     return said or (log_url(str(default)) if default else None)
 
 
-def chosen(registry: "Registry", model: str, challenger_share: float) -> "Models":
-    """What the registry names now.
+def chosen(registry: "Registry", model: str, challenger_share: float | None) -> "Models":
+    """What the registry names now; without a share the challenger has that which the registry says.
 
     Raises:
         ModelNotFoundError: there is no such model.
@@ -172,21 +177,19 @@ def chosen(registry: "Registry", model: str, challenger_share: float) -> "Models
     from serving.models import ModelReference, Models
 
     champion = registry.resolve(model)
-    challenger = None
-    if challenger_share:
-        try:
-            challenger = registry.resolve(f"{champion.name}@{CHALLENGER}")
-        except ModelNotFoundError:
-            challenger = None
-    if challenger is None or challenger.version == champion.version:
-        return Models(champion=ModelReference.of(champion))
-    return Models(
-        champion=ModelReference.of(champion), challenger=ModelReference.of(challenger), share=challenger_share
-    )
+    alone = Models(champion=ModelReference.of(champion))
+    try:
+        challenger = registry.resolve(f"{champion.name}@{CHALLENGER}")
+    except ModelNotFoundError:
+        return alone
+    share = challenger.share if challenger_share is None else challenger_share
+    if not share or challenger.version == champion.version:
+        return alone
+    return Models(champion=alone.champion, challenger=ModelReference.of(challenger), share=share)
 
 
 def _news(
-    endpoint: "Endpoint", registry: "Registry", model: str, challenger_share: float, renewal: threading.Event
+    endpoint: "Endpoint", registry: "Registry", model: str, challenger_share: float | None, renewal: threading.Event
 ) -> Iterator[str]:
     """Changes over whenever the registry names other models, renews all processes when that is wanted, and says so.
     What cannot be served is tried once."""

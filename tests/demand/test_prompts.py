@@ -242,3 +242,16 @@ def test_a_question_alone_is_what_would_have_been_asked_at_its_moment() -> None:
         assert list(alone.queries) == [len(alone) - 1]
         assert (alone.moments.tolist(), alone.horizons.tolist()) == (then.moments.tolist(), then.horizons.tolist())
         assert list(alone.targets[0]) == list(prompt.targets[query])
+
+
+def test_questions_since_a_moment_are_those_that_would_have_been_asked_from_it_on() -> None:
+    customer = Customer("c", tuple(Order(day * DAY, ("b",), (1.0,), (2.0,)) for day in (10, 20, 30, 40)))
+    (whole,), (later,) = (
+        renderer("compact").training_prompts(customer, 50 * DAY, np.random.default_rng(3), since=since)
+        for since in (None, 35 * DAY)
+    )
+
+    assert 0 < len(later.moments) < len(whole.moments)
+    assert later.moments.tolist() == [each for each in whole.moments.tolist() if each >= 35 * DAY]
+    assert written(later).count("[") == written(whole).count("[")
+    assert not list(renderer("compact").training_prompts(customer, 50 * DAY, np.random.default_rng(3), since=51 * DAY))

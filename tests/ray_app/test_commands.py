@@ -331,6 +331,8 @@ def test_serve_ends_in_order_when_a_process_manager_says_so(home: Path, trained:
         (("tune", "--data", "{shop}", "--vary", "training.speed=[1]"), "no setting 'training.speed'"),
         (("tune", "--data", "{shop}", "--space", "{shop}/missing.yaml"), "missing.yaml"),
         (("tune", "--data", "{shop}", "--warm-start", "last"), "no finished sweep called 'last': known are none"),
+        (("watch", "--data", "{shop}", "--limit", "mood=1:2"), "no signal 'mood': choose one of categories"),
+        (("watch", "--data", "{shop}", "--as-of", "2030-01-01"), "no order from 2029-12-04 to 2030-01-01"),
         (("evaluate", "--data", "{shop}", "--model", "demand@99"), "no model 'demand@99'"),
         (("evaluate", "--data", "{shop}", "--model", "other"), "no model 'other@champion'"),
         (("evaluate", "--data", "{shop}", "--baselines", "magic"), "no baseline 'magic'"),
@@ -383,3 +385,27 @@ def test_a_checkpoint_with_a_flipped_byte_is_neither_promoted_nor_served(
     for words in (("models", "promote", imported["model"]), ("serve", "--model", imported["model"])):
         _, err = demandcast(*words, home=home, code=2)
         assert "model.safetensors is damaged" in err
+
+
+def test_a_watched_champion_learns_on_and_is_challenged(
+    home: Path, shop: Dataset, trained: dict, tmp_path: Path
+) -> None:
+    short = [word for name in ("epochs=1", "refit=false") for word in ("--set", f"training.{name}")]
+    words = ("watch", "--data", shop.folder, "--model", trained["model"], "--days", 7, *short, "--json")
+    steady = last_json(demandcast(*words, "--no-retrain", home=home)[0])
+
+    out, _ = demandcast(*words, "--force", "--report", tmp_path / "watch.html", home=home)
+
+    found = last_json(out)
+    assert {each["name"] for each in steady["signals"]} >= {"categories", "gaps", "ndcg@10", "purchases"}
+    assert steady["challenger"] is None
+    assert found["signals"] == steady["signals"]
+    assert found["outcome"] in ("dropped", "canary")
+    card = last_json(demandcast("models", "show", found["challenger"], "--json", home=home)[0])["card"]
+    assert card["settings"]["base"] == trained["model"]
+    assert (card["trained_before"], card["validated_before"]) == ("2024-05-11T00:00:00Z", "2024-06-08T00:00:00Z")
+    lead = found["duel"]["differences"]["next_order"]["champion"]["ndcg@10"]
+    assert abs(lead["mean"]) < 0.1  # what was learned before is still known
+    assert "Challenger against champion" in (tmp_path / "watch.html").read_text()
+    again = last_json(demandcast(*words, "--force", home=home)[0])
+    assert again["challenger"] == found["challenger"]
