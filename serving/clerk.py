@@ -75,12 +75,13 @@ class Clerk:
         return await self._with_log(lambda log: log.customer_ids(after, limit))
 
     async def _with_log(self, work: Callable[[EventLog], Done], field: str = "") -> Done:
-        """`field`: the request's, whose places a conflict names."""
+        """`field`: that a request writes, whose places a conflict names; none where it reads."""
         if self._log is None:
             raise Problem(404, "this endpoint keeps no log of events: demandcast serve --events URL")
         try:
             async with asyncio.timeout(SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work, self._log)
+                threads = self._writer if field else self._readers
+                return await asyncio.get_running_loop().run_in_executor(threads, work, self._log)
         except ValidationError as error:
             raise invalid(error.errors(include_url=False, include_input=False)) from None
         except RecordError as error:

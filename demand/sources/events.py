@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 
 from demand.errors import DataError
 from demand.events.log import EventLog
+from demand.events.model import Kind
 from demand.importing import Chunk
 from demand.sources.mapped import columns_of, frames
 from demand.tables import TABLES
@@ -49,12 +50,13 @@ def chunks(url: URL | None, items: Path | None) -> Iterator[Chunk]:
             people = []
     if people:
         yield _chunk("customers", people)
-    for rows in log.events("order"):
-        lines = [{**_when(row), "order_id": row["event_id"], **line} for row in rows for line in row["body"]["items"]]
+    for orders in log.events("order"):
+        lines = [{**_when(row), "order_id": row["event_id"], **line} for row in orders for line in row["body"]["items"]]
         yield _chunk("orders", lines)
-    for table, kind in (("browsing", "browsing"), ("reviews", "review")):
-        for rows in log.events(kind):  # type: ignore[arg-type]
-            yield _chunk(table, [{**_when(row), **row["body"]} for row in rows])
+    kinds: dict[str, Kind] = {"browsing": "browsing", "reviews": "review"}
+    for table, kind in kinds.items():
+        for events in log.events(kind):
+            yield _chunk(table, [{**_when(row), **row["body"]} for row in events])
 
 
 def _items(file: Path) -> Iterator[Chunk]:

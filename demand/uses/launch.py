@@ -106,8 +106,12 @@ class OfAlike:
     def of(cls, outlook: Outlook, alike: Alike) -> Self:
         """From what is expected of some customers."""
         units, amounts = outlook.worth()
-        together = (each @ alike.weights for each in (outlook.purchases, units, amounts))
-        return cls(*together, units[:, alike.most].sum(0))
+        return cls(
+            orders=outlook.purchases @ alike.weights,
+            units=units @ alike.weights,
+            amounts=amounts @ alike.weights,
+            most=units[:, alike.most].sum(0),
+        )
 
 
 @dataclass(frozen=True)

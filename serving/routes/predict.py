@@ -11,7 +11,9 @@ from serving.schemas import DemandRecord, ModelInfo, PredictRequest, PredictResp
 def predicted(model: ModelInfo, request: PredictRequest, outlook: Outlook) -> PredictResponse:
     """The likeliest demands, with their reasons where the outlook holds explanations."""
     catalogue, (asked,), (demands,) = outlook.catalogue, outlook.questions, outlook.demands(request.top_k)
-    reasons = [Reasons.of(each, catalogue.item_ids[each.item]) for each in chain(*outlook.explanations)]
+    reasons: list[Reasons | None] = [
+        Reasons.of(each, catalogue.item_ids[each.item]) for each in chain(*outlook.explanations)
+    ]
     return PredictResponse(
         model=model,
         as_of=iso(asked.as_of),
