@@ -84,11 +84,11 @@ def test_demands_come_with_reasons_where_these_are_asked_for(client: httpx.Clien
         reasons, item = demand["reasons"], demand["item_id"]
         moments = [order.ts for order in customer.orders if item in order.items]
         assert reasons["times"] == len(moments)
-        assert reasons["sentence"].startswith(
-            f"bought {len(moments)} times, last {reasons['days_since_last']} days ago"
-        )
-        event = reasons["events"][0]
-        assert (event["kind"], event["item_id"], event["ts"] in map(iso, moments)) == ("order", item, True)
+        assert reasons["sentence"].startswith(f"bought {len(moments)} times, last ")
+        assert len(reasons["events"]) == 3
+        with_item = {event["ts"] for event in reasons["events"] if event["item_id"] == item}
+        assert with_item
+        assert with_item <= set(map(iso, moments))
     assert few["detail"] == "explain: no more than 20 demands are explained: ask for a smaller top_k"
 
 
