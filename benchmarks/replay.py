@@ -1,6 +1,6 @@
 """Half a year of a shop, replayed month by month: a model that is never retrained, monthly, and by 'demandcast watch'.
 
-    python -m benchmarks.replay --data DIR --out FOLDER [--preset tiny] [--customers 400] [--force] [--picture HTML]
+    python -m benchmarks.replay --data DIR --out FOLDER [--customers 400] [--force] [--picture FILE.html]
 
 All three begin as one model, trained on what lies before the first month. At the start of each later month `monthly`
 learns on from all that lies before it and is served, whatever it is; `automatic` is watched: it learns on only where a

@@ -47,7 +47,7 @@ LIMITS: dict[str, Limits] = {
     **dict.fromkeys(("categories", "gaps", "baskets", "spend", "hours", "weekdays"), PSI_LIMITS),
     "unknown-items": Limits(0.02, 0.1),  # at .1 one item in ten of what is bought cannot be shown by habit or embedding
     "new-customers": Limits(0.1, 0.3),  # of whom the model knows as little as anybody
-    "ndcg@10": Limits(0.05, 0.1),  # a tenth is what all learning brings over the customer's own top items
+    "ndcg@10": Limits(0.05, 0.1),  # months of a shop in which little changes differ by 7 % (docs/quality.md)
     "calibration-error": Limits(0.03, 0.06),  # of a chance that is shown; 1 to 2 % is what an evaluation finds at first
     "purchases": Limits(0.1, 0.25),  # a quarter more or less than was expected is a quarter of the stock
     "conversion": Limits(0.1, 0.25),

@@ -123,6 +123,8 @@ def test_a_challenger_that_wins_is_tried_and_then_promoted(home: Home, shop: Dat
 
     assert (first["outcome"], champion(home)) == ("canary", "demand@1")
     assert (str(served.challenger), served.share) == (first["challenger"], 0.25)
+    assert chosen(registry, "demand", 0.5).share == 0.5  # an endpoint that is told a share keeps to it
+    assert chosen(registry, "demand", 0.0).challenger is None
     assert told.plan.settings.base == "demand@1"
     assert told.plan.protocol.cutoff == AS_OF - 28 * DAY  # the newest window is left for the duel
     assert told.plan.since == told.plan.protocol.cutoff - 56 * DAY
