@@ -15,7 +15,6 @@ from sqlalchemy.engine import URL
 
 from demand.errors import DataError
 from demand.events.log import EventLog
-from demand.events.model import Kind
 from demand.importing import Chunk
 from demand.sources.mapped import columns_of, frames
 from demand.tables import TABLES
@@ -53,10 +52,10 @@ def chunks(url: URL | None, items: Path | None) -> Iterator[Chunk]:
     for orders in log.events("order"):
         lines = [{**_when(row), "order_id": row["event_id"], **line} for row in orders for line in row["body"]["items"]]
         yield _chunk("orders", lines)
-    kinds: dict[str, Kind] = {"browsing": "browsing", "reviews": "review"}
-    for table, kind in kinds.items():
-        for events in log.events(kind):
-            yield _chunk(table, [{**_when(row), **row["body"]} for row in events])
+    for looks in log.events("browsing"):
+        yield _chunk("browsing", [{**_when(row), **row["body"]} for row in looks])
+    for reviews in log.events("review"):
+        yield _chunk("reviews", [{**_when(row), **row["body"]} for row in reviews])
 
 
 def _items(file: Path) -> Iterator[Chunk]:
