@@ -47,7 +47,7 @@ from demand.uses.audience import chance_of_any
 from demand.uses.launch import Product, launch
 from demand.uses.outlook import Outlook
 from demand.uses.recommendation import Wish, recommend
-from demand.uses.supply import GROUPINGS, LEVELS, Expected, groups_of, interval, spread
+from demand.uses.supply import GROUPINGS, LEVELS, Expected, Spread, groups_of, interval
 from demand.value import business_metrics
 from modeling.predictor import Predictor
 from modeling.registry import Registry
@@ -178,13 +178,13 @@ def supply(predictor: Predictor, dataset: Dataset, cutoff: int) -> dict[str, dic
     for by in GROUPINGS:
         groups, names = groups_of(predictor.catalogue, by)
         real = {start: np.bincount(groups, each, len(names)) for start, each in sold.items()}
-        beyond = spread(before.grouped(groups, len(names)), real[min(real)])
+        spread = Spread.fit(before.grouped(groups, len(names)), real[min(real)])
         totals_then = then.grouped(groups, len(names))
         most = np.argsort(-predictor.catalogue.orders, kind="stable")[:ITEMS]
         judged = most if by == "item" else np.arange(len(names))
-        row = {"groups": float(len(judged)), "off beyond chance": beyond}
+        row = {"groups": float(len(judged)), "of 100 off": spread.share, "falls": spread.falls}
         for level in LEVELS:
-            low, high = interval(totals_then, beyond, level)
+            low, high = interval(totals_then, spread, level)
             inside = (low <= real[cutoff]) & (real[cutoff] <= high)
             row[f"in {level:.0%}"] = float(inside[judged].mean())
         off = np.abs(totals_then.units - real[cutoff])[judged].sum()

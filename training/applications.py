@@ -18,7 +18,7 @@ from demand.uses.launch import Alike, Launch, OfAlike, Product, share_of_alike
 from demand.uses.outlook import Outlook
 from demand.uses.recommendation import Wish, recommend
 from demand.uses.relationship import change
-from demand.uses.supply import GROUPINGS, LEVELS, Expected, groups_of, interval, spread
+from demand.uses.supply import GROUPINGS, LEVELS, Expected, Spread, groups_of, interval
 from modeling.checkpoint import load_checkpoint
 from training.prediction import Asked, ask_all, write_rows
 
@@ -157,12 +157,12 @@ class Supply:
     """What came of `forecast`: one of GROUPINGS and its groups.
 
     Attributes:
-        beyond: how far totals differed beyond chance in the days before, as a share of them.
+        spread: how far totals differed beyond chance in the days before.
     """
 
     names: list[str]
     expected: Expected
-    beyond: float
+    spread: Spread
 
 
 def sums(outlook: Outlook) -> pa.Table:
@@ -188,14 +188,14 @@ def forecast(asked: Asked, by: str, out: Location) -> Supply:
     groups, names = groups_of(catalogue, by)
     before = replace(asked, as_of=asked.as_of - asked.horizon_days * DAY)
     sold = np.bincount(groups, _sold(before, asked.as_of, catalogue), len(names))
-    beyond = spread(_together(before, len(catalogue)).grouped(groups, len(names)), sold)
+    spread = Spread.fit(_together(before, len(catalogue)).grouped(groups, len(names)), sold)
     expected = _together(asked, len(catalogue)).grouped(groups, len(names))
     columns: dict[str, Any] = {"group": names, "expected_quantity": expected.units}
     for level in LEVELS:
-        low, high = interval(expected, beyond, level)
+        low, high = interval(expected, spread, level)
         columns |= {f"low_{level * 100:.0f}": low, f"high_{level * 100:.0f}": high}
     write_rows([pa.table({**columns, "expected_amount": expected.amount})], FORECASTS, out)
-    return Supply(names, expected, beyond)
+    return Supply(names, expected, spread)
 
 
 def _together(asked: Asked, items: int) -> Expected:

@@ -2,13 +2,15 @@
 
 Of each customer purchases are taken as a Poisson process, so totals differ from what is expected by chance. They differ
 by more, because what moves all customers alike (weather, a campaign) is in no history: how much more is learned from an
-earlier period whose sales are known, and that share of the total is added to what chance does.
+earlier period whose sales are known, and that share of the total is added to what chance does. Of a large total it is a
+smaller share: what moves one group up moves another down.
 
 Shapes: V catalogue items, G groups.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -17,6 +19,11 @@ from demand.uses.outlook import Outlook
 
 LEVELS = (0.5, 0.8, 0.95)
 GROUPINGS = ("item", "category", "department", "all")
+HUNDRED = 100.0
+FEWEST = 5
+"""Groups from which the power can be told."""
+SMALLEST, LARGEST = 1e-3, 10.0
+"""Shares of HUNDRED units."""
 NO_GROUP = ""
 """The group of items without a category, or a department."""
 
@@ -64,28 +71,58 @@ def groups_of(catalogue: Catalogue, by: str) -> tuple[np.ndarray, list[str]]:
     return np.array([place[name] for name in names]), known
 
 
-def spread(expected: Expected, sold: np.ndarray) -> float:
-    """How far totals differ beyond chance, as a share of them: by the method of moments, from a period that is over.
+@dataclass(frozen=True)
+class Spread:
+    """How far totals differ beyond chance, as a share of them: the less, the larger they are.
 
-    Args:
-        sold: (G,) units that were really sold in it.
+    Attributes:
+        share: of a total of HUNDRED units.
+        falls: power of the total by which it falls.
     """
-    beyond = ((sold - expected.units) ** 2 - expected.units_variance).sum()
-    return float(np.sqrt(max(beyond, 0.0) / max((expected.units**2).sum(), 1e-12)))
+
+    share: float
+    falls: float = 0.0
+
+    def of(self, units: np.ndarray) -> np.ndarray:
+        """Of totals, (G,); a total below one unit differs like one."""
+        shares: np.ndarray = self.share * (np.maximum(units, 1.0) / HUNDRED) ** -self.falls
+        return shares
+
+    @classmethod
+    def fit(cls, expected: Expected, sold: np.ndarray) -> Self:
+        """From a period that is over: of the largest likelihood, normal errors taken for granted.
+
+        Of fewer than FEWEST groups only one share can be told, by the method of moments.
+
+        Args:
+            sold: (G,) units that were really sold in it.
+        """
+        from scipy.optimize import minimize  # takes a while to load
+
+        known = expected.units > 1
+        units, chance = expected.units[known], expected.units_variance[known]
+        off = (sold[known] - units) ** 2
+        if known.sum() < FEWEST:
+            return cls(float(np.sqrt(max((off - chance).sum(), 0.0) / max((units**2).sum(), 1e-12))))
+
+        def loss(weights: np.ndarray) -> float:
+            variance = chance + (cls(np.exp(weights[0]), weights[1]).of(units) * units) ** 2
+            return float((np.log(variance) + off / variance).sum())
+
+        start, bounds = np.array([np.log(0.2), 0.3]), [(np.log(SMALLEST), np.log(LARGEST)), (0.0, 1.0)]
+        found = minimize(loss, start, bounds=bounds, method="Nelder-Mead").x
+        return cls(float(np.exp(found[0])), float(found[1]))
 
 
-def interval(expected: Expected, beyond: float, level: float) -> tuple[np.ndarray, np.ndarray]:
+def interval(expected: Expected, spread: Spread, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Between which numbers of units the totals lie with a chance of `level`, (G,) each.
 
     By gamma distributions, which are never below nothing, with the totals' means and variances.
-
-    Args:
-        beyond: see `spread`.
     """
     from scipy.stats import gamma  # takes a while to load
 
     mean = np.maximum(expected.units, 1e-12)
-    variance = np.maximum(expected.units_variance, 1e-12) + (beyond * mean) ** 2
+    variance = np.maximum(expected.units_variance, 1e-12) + (spread.of(mean) * mean) ** 2
     tail = (1 - level) / 2
     shape, scale = mean**2 / variance, variance / mean
     return gamma.ppf(tail, shape, scale=scale), gamma.ppf(1 - tail, shape, scale=scale)

@@ -100,10 +100,11 @@ def forecast(
     units, amount = float(found.expected.units.sum()), float(found.expected.amount.sum())
     say(
         f"{units:,.0f} units, {amount:,.0f} spent within {horizon_days} days; "
-        f"totals by {by} are off by {found.beyond:.0%} beyond chance: {out}"
+        f"a total of 100 by {by} is off by {found.spread.share:.0%} beyond chance: {out}"
     )
     facts = {"by": by, "groups": len(found.names), "expected_quantity": units, "expected_amount": amount}
-    emit({"model": str(version), **facts, "spread": found.beyond, "out": str(out)}, json)
+    off = {"spread": found.spread.share, "falls": found.spread.falls}
+    emit({"model": str(version), **facts, **off, "out": str(out)}, json)
 
 
 @app.command()

@@ -112,7 +112,7 @@ export default {
   byDepartment: "department",
   byAll: "everything together",
   spread: "Off beyond chance (%)",
-  spreadHint: "How far totals are off beyond chance, as “demandcast apply forecast” reports it. With 0 the intervals hold chance alone, and are too narrow.",
+  spreadHint: "How far a total is off beyond chance, as “demandcast apply forecast” reports it. With 0 the intervals hold chance alone, and are too narrow.",
   noGroup: "(none)",
   intervalsSay: "Intervals of {rows} groups; the table holds the same.",
   intervalSays: "{name}: within {low} and {high} with a chance of {level} %",

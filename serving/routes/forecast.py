@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from demand.moments import iso
 from demand.uses.outlook import Outlook
-from demand.uses.supply import LEVELS, Expected, groups_of, interval
+from demand.uses.supply import LARGEST, LEVELS, Expected, Spread, groups_of, interval
 from serving.schemas import GroupRequest, ModelInfo
 
 
@@ -15,7 +15,13 @@ class ForecastRequest(GroupRequest):
 
     by: Literal["item", "category", "department", "all"] = "item"
     spread: float = Field(
-        default=0.0, ge=0, le=10, description="how far totals are off beyond chance, as 'apply forecast' reports it"
+        default=0.0,
+        ge=0,
+        le=LARGEST,
+        description="how far a total of 100 units is off beyond chance, as a share of it; 'apply forecast' reports it",
+    )
+    falls: float = Field(
+        default=0.0, ge=0, le=1, description="power of the total by which that falls; 'apply forecast' reports it"
     )
     least: float = Field(default=0.01, ge=0)
 
@@ -46,7 +52,8 @@ def forecast(model: ModelInfo, request: ForecastRequest, outlook: Outlook) -> Fo
     """Totals of groups."""
     groups, names = groups_of(outlook.catalogue, request.by)
     expected = Expected.of(outlook).grouped(groups, len(names))
-    ends = {level: interval(expected, request.spread, level) for level in LEVELS}
+    spread = Spread(request.spread, request.falls)
+    ends = {level: interval(expected, spread, level) for level in LEVELS}
     kept = [int(each) for each in (-expected.units).argsort(kind="stable") if expected.units[each] >= request.least]
     return ForecastResponse(
         model=model,

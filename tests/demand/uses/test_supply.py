@@ -12,7 +12,7 @@ from demand.customer import Customer, Order
 from demand.moments import moment
 from demand.questions import Question
 from demand.uses.outlook import Outlook
-from demand.uses.supply import GROUPINGS, LEVELS, Expected, groups_of, interval, spread
+from demand.uses.supply import GROUPINGS, LEVELS, Expected, Spread, groups_of, interval
 
 AS_OF = moment("2024-06-01")
 
@@ -60,22 +60,26 @@ def test_parts_of_the_customers_add_up(catalogue: Catalogue) -> None:
         np.testing.assert_allclose(getattr(together, name), getattr(both, name))
 
 
-@pytest.mark.parametrize("shock", [0.0, 0.2])
-def test_intervals_hold_as_much_as_they_say(shock: float) -> None:
+@pytest.mark.parametrize(("shock", "falls"), [(0.0, 0.0), (0.2, 0.0), (0.3, 0.4)])
+def test_intervals_hold_as_much_as_they_say(shock: float, falls: float) -> None:
+    """`shock`: of a total of 100, as a share of it, beyond chance; it falls by a power of the total."""
     rng = np.random.default_rng(2)
-    means = rng.gamma(2.0, 30.0, 20_000)
+    means = rng.gamma(2.0, 30.0, 20_000) * rng.choice([1.0, 20.0], 20_000)
     expected = Expected(means, means * 2.0, means)  # two units a purchase
 
     def period() -> np.ndarray:
-        moved = rng.gamma(1 / shock**2, shock**2, len(means)) if shock else np.ones(len(means))
+        shocks = shock * (np.maximum(means, 1) / 100) ** -falls
+        moved = rng.gamma(1 / shocks**2, shocks**2) if shock else np.ones(len(means))
         return 2.0 * rng.poisson(means * moved / 2.0)
 
-    beyond = spread(expected, period())
+    spread = Spread.fit(expected, period())
     sold = period()
 
-    assert beyond == pytest.approx(shock, abs=0.03)
+    assert spread.share == pytest.approx(shock, abs=0.03)
+    if shock:
+        assert spread.falls == pytest.approx(falls, abs=0.05)
     for level in LEVELS:
-        low, high = interval(expected, beyond, level)
+        low, high = interval(expected, spread, level)
         assert ((low <= sold) & (sold <= high)).mean() == pytest.approx(level, abs=0.04)
 
 
@@ -86,9 +90,22 @@ def test_wider_intervals_hold_narrower_ones_and_the_more_is_unknown_the_wider_th
 ) -> None:
     units = np.array(means)
     expected = Expected(units, units, units)
-    found = [interval(expected, beyond, level) for level in LEVELS]
+    found = [interval(expected, Spread(beyond), level) for level in LEVELS]
 
     for (low, high), (lower, higher) in pairwise(found):
         assert (lower <= low + 1e-9).all()
         assert (higher >= high - 1e-9).all()
     assert all((low >= 0).all() and (low <= high).all() for low, high in found)
+
+
+def test_of_few_groups_one_share_is_told() -> None:
+    expected = Expected(np.array([100.0, 300.0]), np.array([100.0, 300.0]), np.zeros(2))
+
+    found = Spread.fit(expected, np.array([150.0, 250.0]))
+
+    assert found == Spread(pytest.approx(((2 * 50**2 - 400) / (100**2 + 300**2)) ** 0.5))
+    assert Spread.fit(expected, expected.units) == Spread(0.0)
+
+
+def test_a_larger_total_is_off_by_less_of_it() -> None:
+    assert Spread(0.3, 0.5).of(np.array([0.0, 1.0, 100.0, 400.0])) == pytest.approx([3.0, 3.0, 0.3, 0.15])
