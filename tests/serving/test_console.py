@@ -24,6 +24,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 PAGES = ("customer", "forecast", "audience", "models", "fleet")
 REFUSED = "Failed to load resource"
 """What a browser says of every 4xx."""
+MOST_MILLISECONDS = 30_000
+expect.set_options(timeout=MOST_MILLISECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ class Window:
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
         self._context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         self.page: Page = self._context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(MOST_MILLISECONDS)
         self.complaints: list[str] = []
         self.page.on("console", lambda said: self.complaints.append(said.text) if said.type != "log" else None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
