@@ -1,13 +1,19 @@
 """demandcast privacy: erase, consent and audit."""
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from demand.locations import Location
 from ray_app.commands.options import DATA, PLACE, Data, Json, PseudonymKeyFile
 from ray_app.output import console, emit, say
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from ray_app.home import Home
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,19 +30,28 @@ def erase(
     pseudonym_key: PseudonymKeyFile = None,
     json: Json = False,
 ) -> None:
-    """Remove a customer from the state folder, mark the models that learned from them, and search for what is left.
+    """Remove a customer everywhere, mark the models that learned from them, and search for what is left.
+
+    Everywhere is the state folder, the log of events, and what --data names.
 
     Datasets are written anew without the customer, other files with customers (predictions, databases) lose their rows,
     and caches go. Then every file is searched, and what still names the customer is listed: exit code 1. An id of
     eight characters or more that is not letters alone is looked for anywhere; a shorter one, which is also a quantity
-    or a price somewhere, as a whole value of customer_id. To do it again is safe. --data names datasets elsewhere.
+    or a price somewhere, as a whole value of customer_id. To do it again is safe.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from demand.errors import DataError
     from demand.privacy.pseudonyms import PseudonymKey
     from ray_app.erasure import erase as erase_everywhere
     from ray_app.home import Home
 
-    with console.status("erasing"):
-        done = erase_everywhere(customer, PseudonymKey.of(pseudonym_key), data or [], Home.here())
+    home, key = Home.here(), PseudonymKey.of(pseudonym_key)
+    try:
+        with console.status("erasing"):
+            done = erase_everywhere(customer, key, data or [], home, _log_elsewhere(home))
+    except SQLAlchemyError as error:
+        raise DataError(f"the log of events cannot be used now: {type(error).__name__}") from None
     for folder, rows in done.datasets.items():
         say(f"{folder}: {rows:,} rows erased")
     for file in done.files:
@@ -62,6 +77,18 @@ def erase(
     )
     if not proof.clean:
         raise typer.Exit(1)
+
+
+def _log_elsewhere(home: "Home") -> "list[Engine]":
+    """The log of events, where it is no file below the state folder, which is searched in any case."""
+    from sqlalchemy import create_engine
+
+    from ray_app.commands.serve import log_of
+
+    log = log_of(home, None)
+    if log is None or (log.get_backend_name() == "sqlite" and not Path(log.database or "").is_file()):
+        return []
+    return [create_engine(log)]
 
 
 @app.command()

@@ -7,14 +7,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import create_engine
 
 from demand.dataset import Dataset
+from demand.events.log import EventLog, log_url
+from demand.events.model import Event
+from demand.moments import moment
 from demand.privacy.pseudonyms import PseudonymKey
 from modeling.registry import Registry
-from ray_app.erasure import erase
-from ray_app.home import Home
-from tests.conftest import write_shop
+from ray_app.commands.options import EVENTS
+from tests.conftest import CUTOFF, write_shop
 from tests.ray_app.commandline import demandcast, last_json
 
 SECRET = "a secret of the company's vault"  # noqa: S105
@@ -87,21 +88,19 @@ def test_a_customer_is_erased_models_are_marked_and_the_proof_is_clean(home: Pat
     assert f"{known}: trained on 1 customer since erased: retrain" in demandcast("models", "list", home=home)[0]
 
 
-def test_a_log_of_events_elsewhere_loses_the_customer_too(home: Path, tmp_path: Path) -> None:
-    key = PseudonymKey(SECRET.encode())
-    elsewhere = create_engine(f"sqlite:///{tmp_path}/events.db")
-    with elsewhere.begin() as connection:
-        connection.exec_driver_sql("create table events (customer_id text, body text)")
-        connection.exec_driver_sql(
-            "insert into events values ('c003', '{}'), ('c004', '{}')"
-        )  # applications know these
+def test_the_log_of_events_loses_the_customer_too_wherever_it_is(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EVENTS, str(tmp_path / "elsewhere.db"))
+    log = EventLog(log_url(str(tmp_path / "elsewhere.db")))
+    for name in ("c003", "c004"):  # applications know these
+        log.append([Event(f"visit of {name}", name, "browsing", moment(CUTOFF), {"action": "view"})])
 
-    done = erase("c003", key, [], Home(home), [elsewhere])
+    out, _ = demandcast("privacy", "erase", "c003", "--pseudonym-key", tmp_path / "key", "--json", home=home)
 
-    assert done.files == [f"sqlite:///{tmp_path}/events.db"]
-    assert done.proof.clean
-    with elsewhere.connect() as connection:
-        assert connection.exec_driver_sql("select customer_id from events").fetchall() == [("c004",)]
+    assert log.customer_ids("", 10) == ["c004"]
+    assert last_json(out)["files"] == [f"sqlite:///{tmp_path}/elsewhere.db"]
+    assert last_json(out)["found"] == []
 
 
 def test_what_is_left_is_listed_and_an_error(home: Path) -> None:
