@@ -95,31 +95,31 @@ class Replay:
 
     def month(self, start: str) -> dict[str, Any]:
         """Retrains who is to be at the start of a month, then asks all about it."""
-        done = {"never": "", "monthly": "", "automatic": ""}
+        served = {policy: {"model": f"{policy}@1", "done": ""} for policy in POLICIES}
         if start != MONTHS[0]:
-            done["monthly"] = self.steps.once("monthly", start, lambda: self._monthly(start))
-            done["automatic"] = self.steps.once(
-                "automatic", f"{start} forced" if self.force else start, lambda: self._automatic(start)
-            )
-        return {policy: {**self._asked(policy, start), "done": done[policy]} for policy in POLICIES}
+            forced = f"{start} forced" if self.force else start
+            served["monthly"] = self.steps.once("monthly", start, lambda: self._monthly(start))
+            served["automatic"] = self.steps.once("automatic", forced, lambda: self._automatic(start))
+        return {policy: {**each, **self._asked(each["model"], start)} for policy, each in served.items()}
 
-    def _monthly(self, start: str) -> str:
+    def _monthly(self, start: str) -> dict[str, str]:
         before = self.registry.resolve("monthly")
         plan = fine_tuning(before, self.data, start, self.home)
         after = trained(plan, f"monthly-{start}", "monthly", self.home, self.registry)
         self.registry.promote(str(after))
-        return f"{after} learned on from {before}"
+        return {"model": str(after), "done": f"learned on from {before}"}
 
-    def _automatic(self, start: str) -> str:
+    def _automatic(self, start: str) -> dict[str, str]:
         found = Watch(Asked(self.data, "automatic@champion", moment(start), DAYS, share=0, force=self.force)).run()
         past = ", ".join(each["name"] for each in found["signals"] if each["verdict"] == "act")
-        return f"{found['outcome']}: {found['why']}" + (f" (past its limit: {past})" if past else "")
+        said = f"{found['outcome']}: {found['why']}" + (f" (past its limit: {past})" if past else "")
+        return {"model": str(self.registry.resolve("automatic")), "done": said}
 
-    def _asked(self, policy: str, start: str) -> dict[str, Any]:
-        folder = self.registry.resolve(policy).checkpoint
+    def _asked(self, model: str, start: str) -> dict[str, Any]:
+        folder = self.registry.resolve(model).checkpoint
 
         def work() -> dict[str, Any]:
-            say(f"{start}: asking {policy}")
+            say(f"{start}: asking {model}")
             protocol = Cutoff(cutoff=moment(start), days=DAYS)
             report = evaluate(Predictor.load(folder), Dataset.open(self.data), protocol).report
             return {
@@ -177,7 +177,7 @@ def main() -> None:
         months[start] = replay.month(start)
         for policy, found in months[start].items():
             figures = ", ".join(f"{words} {found[metric][0]:.4f}" for _, metric, words in FIGURES)
-            say(f"{policy:10} {figures}  {found['done']}")
+            say(f"{policy:10} {figures}  {found['model']} {found['done']}")
     if arguments.picture:
         who = f"{arguments.customers:,} customers" if arguments.customers else "all customers"
         picture(months, arguments.picture, f"preset {arguments.preset}, {who}")
