@@ -89,6 +89,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         operation["security"] = [{KEY: []}]
         problems |= WITHOUT_KEY
     problems |= LOG.get(path, {})
+    for parameter in operation.get("parameters", []):
+        parameter.pop("example", None)  # FastAPI's mark of none, which Serve's pickling turns into one
     if path == "/v1/models":
         problems["404"] = "This endpoint has no registry."
     if path in BODIES:
