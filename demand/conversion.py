@@ -23,7 +23,7 @@ class Conversion:
         return float(self.bought.sum() / self.shown.sum()) if self.shown.sum() else float("nan")
 
 
-def conversions(feedback: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], Conversion]:
+def conversions(feedback: Iterable[Mapping[Any, Any]]) -> dict[tuple[str, int], Conversion]:
     """By name and version of the model, from entries of the log (demand.events.model.Feedback)."""
     counts: dict[tuple[str, int], dict[str, list[int]]] = {}
     for each in feedback:
