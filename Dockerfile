@@ -11,7 +11,8 @@ WORKDIR /opt/demandcast
 # Dependencies lie below the source: a change of ours sends megabytes to the registry, not gigabytes.
 COPY constraints.txt pyproject.toml ./
 RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-        print(*project["dependencies"], *project["optional-dependencies"]["tracing"], sep="\n")' > requirements.txt \
+        extras = project["optional-dependencies"]; \
+        print(*project["dependencies"], *extras["postgresql"], *extras["tracing"], sep="\n")' > requirements.txt \
     && pip install -c constraints.txt -r requirements.txt
 COPY . .
 RUN pip install --no-deps .

@@ -43,7 +43,7 @@ class Clerk:
             new = log.append(entries)
             return AppendedResponse(accepted=len(new), known=len(entries) - len(new))
 
-        return await self._with_log(append, "events")
+        return await self._with_log(append, writes="events")
 
     async def take_feedback(self, body: bytes) -> tuple[AppendedResponse, list[FeedbackRecord]]:
         """Puts the feedback of a request into the log, and gives what of it is new."""
@@ -54,7 +54,7 @@ class Clerk:
             told = {each.event_id: each for each in request.feedback if each.event_id in new}
             return AppendedResponse(accepted=len(new), known=len(request.feedback) - len(new)), list(told.values())
 
-        return await self._with_log(append, "feedback")
+        return await self._with_log(append, writes="feedback")
 
     async def look_up(self, body: bytes) -> bytes:
         """A request with records in place of ids; what cannot be read is left to whoever answers."""
@@ -74,20 +74,21 @@ class Clerk:
         """Ids of customers in order, from behind `after` on."""
         return await self._with_log(lambda log: log.customer_ids(after, limit))
 
-    async def _with_log(self, work: Callable[[EventLog], Done], field: str = "") -> Done:
-        """`field`: the request's, whose places a conflict names."""
+    async def _with_log(self, work: Callable[[EventLog], Done], writes: str = "") -> Done:
+        """`writes`: the field of the request that is written, if any is; its places are those of a conflict."""
         if self._log is None:
             raise Problem(404, "this endpoint keeps no log of events: demandcast serve --events URL")
+        threads = self._writer if writes else self._readers
         try:
             async with asyncio.timeout(SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work, self._log)
+                return await asyncio.get_running_loop().run_in_executor(threads, work, self._log)
         except ValidationError as error:
             raise invalid(error.errors(include_url=False, include_input=False)) from None
         except RecordError as error:
             raise Problem(422, str(error), [{"field": error.field, "reason": error.reason}]) from None
         except ConflictError as error:
             reason = "is known with another content"
-            named = [{"field": f"{field}.{place}.event_id", "reason": reason} for place in error.places]
+            named = [{"field": f"{writes}.{place}.event_id", "reason": reason} for place in error.places]
             raise Problem(409, f"{named[0]['field']}: {reason}; nothing was taken", named) from None
         except LogFullError:
             raise Problem(507, "the log of events is full; nothing was taken") from None

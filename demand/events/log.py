@@ -1,4 +1,4 @@
-"""The log itself: what is appended is on disk before anybody is told so, and once only, whoever says it how often."""
+"""The log itself: what is appended is on disk before anybody is told so, and there once, however often it is said."""
 
 import json
 import os
@@ -147,10 +147,10 @@ class EventLog:
         with self._connection() as connection:
             return list(connection.scalars(ids.order_by(Event.customer_id).limit(limit)))
 
-    def events(self, *kinds: Kind) -> Iterator[Sequence[sql.RowMapping]]:
-        """All events of some kinds, by customer, oldest first, some at a time; those that come meanwhile are not among
+    def events(self, kind: Kind) -> Iterator[Sequence[sql.RowMapping]]:
+        """All events of a kind, by customer, oldest first, some at a time; those that come meanwhile are not among
         them. Raises LogError."""
-        chosen = sql.select(Event.__table__).where(Event.kind.in_(kinds)).order_by(*_ORDER)
+        chosen = sql.select(Event.__table__).where(Event.kind == kind).order_by(*_ORDER)
         with self._connection() as connection:
             yield from connection.execution_options(yield_per=READ_ROWS).execute(chosen).mappings().partitions()
 

@@ -49,12 +49,13 @@ def chunks(url: URL | None, items: Path | None) -> Iterator[Chunk]:
             people = []
     if people:
         yield _chunk("customers", people)
-    for rows in log.events("order"):
-        lines = [{**_when(row), "order_id": row["event_id"], **line} for row in rows for line in row["body"]["items"]]
+    for orders in log.events("order"):
+        lines = [{**_when(row), "order_id": row["event_id"], **line} for row in orders for line in row["body"]["items"]]
         yield _chunk("orders", lines)
-    for table, kind in (("browsing", "browsing"), ("reviews", "review")):
-        for rows in log.events(kind):  # type: ignore[arg-type]
-            yield _chunk(table, [{**_when(row), **row["body"]} for row in rows])
+    for looks in log.events("browsing"):
+        yield _chunk("browsing", [{**_when(row), **row["body"]} for row in looks])
+    for reviews in log.events("review"):
+        yield _chunk("reviews", [{**_when(row), **row["body"]} for row in reviews])
 
 
 def _items(file: Path) -> Iterator[Chunk]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from demand.uses.recommendation import Wish
 from serving.application import Endpoint
 from serving.client import AsyncClient, Client, PredictError
+from serving.events import AppendedResponse
 from serving.keys import KeyFile
 from serving.problems import ProblemDocument
 from serving.routes.audience import AudienceRequest, AudienceResponse
@@ -112,6 +114,32 @@ def test_what_came_of_an_answer_is_counted_for_its_model(
 async def _nothing_bought(url: str, key: str, answer: PredictResponse) -> int:
     async with AsyncClient(url, key) as ours:
         return await ours.came(answer, bought=[])
+
+
+def test_both_clients_tell_what_customers_did_and_ask_by_id(client: httpx.Client, admin: httpx.Client) -> None:
+    url, key = arguments(admin)
+    who = f"c {uuid4()}"
+    event = {"event_id": uuid4().hex, "customer_id": who, "kind": "order", **order()["purchase_history"][0]}
+    told = {"event_id": uuid4().hex, "customer_id": who, "ts": "2024-06-02", "shown": ["item a0"], "bought": []}
+    expected = client.post("/v1/predict", json=request({**order(), "customer_id": who}, top_k=20)).json()
+
+    async def again() -> tuple[AppendedResponse, AppendedResponse, PredictResponse]:
+        async with AsyncClient(url, key) as ours:
+            kept = await ours.events([event]), await ours.feedback([told])
+            return *kept, await ours.predict(who, as_of=request()["as_of"])
+
+    with Client(url, key) as ours:
+        assert ours.events([event]) == AppendedResponse(accepted=1, known=0)
+        answer = ours.predict(who, as_of=request()["as_of"])
+        told["model"] = {"name": answer.model.name, "version": answer.model.version}
+        assert ours.feedback([told]) == AppendedResponse(accepted=1, known=0)
+        assert ours.risk(RiskRequest(customer=who, as_of=request()["as_of"])).horizon_days == 28
+        with pytest.raises(ValidationError, match="kind"):
+            ours.events([{**event, "kind": "theft"}])
+        with pytest.raises(PredictError, match=r"409 Conflict: events\.0\.event_id: is known with another content"):
+            ours.events([{**event, "customer_id": "c1"}])
+    assert answer == PredictResponse.model_validate(expected)
+    assert asyncio.run(again()) == (*[AppendedResponse(accepted=0, known=1)] * 2, answer)
 
 
 @pytest.fixture
