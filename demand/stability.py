@@ -200,12 +200,12 @@ def incoming_signals(then: Intake, now: Intake, groups: Mapping[str, str]) -> li
         if len(before) and len(after):
             medians = f"median {np.median(after):.4g}, was {np.median(before):.4g}"
             signals.append(_stability(name, f"{words}, {medians}", *_in_tenths(before, after)))
-    cycles: tuple[tuple[str, str, Callable[[np.ndarray], np.ndarray], int], ...] = (
-        ("hours", "hour of the day (UTC)", lambda ts: ts // HOUR % 24, 24),
-        ("weekdays", "day of the week", lambda ts: (ts // DAY + THURSDAY) % 7, 7),
-    )
-    for name, words, of, size in cycles:
-        signals.append(_stability(name, words, *(np.bincount(of(each.ts), minlength=size) for each in (then, now))))
+    for name, words, first, length, size in (
+        ("hours", "hour of the day (UTC)", 0, HOUR, 24),
+        ("weekdays", "day of the week", THURSDAY, DAY, 7),
+    ):
+        before, after = (np.bincount((each.ts // length + first) % size, minlength=size) for each in (then, now))
+        signals.append(_stability(name, words, before, after))
     unknown = sum(count for item, count in now.lines.items() if item not in groups) / sum(now.lines.values())
     signals.append(Signal("unknown-items", f"{unknown:.1%} of what is bought had not sold in training", unknown))
     new = now.newcomers / now.customers
