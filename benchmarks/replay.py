@@ -26,7 +26,7 @@ from demand.comparison import MODEL
 from demand.dataset import Dataset
 from demand.importing import Chunk, import_dataset
 from demand.moments import moment
-from demand.protocols import Cutoff
+from demand.protocols import TEST, Cutoff
 from demand.questions import HORIZON, NEXT
 from modeling.predictor import Predictor
 from modeling.registry import ModelVersion, Registry
@@ -38,6 +38,7 @@ from ray_app.presets import load_settings
 from ray_app.steps import Steps
 from ray_app.watch import Asked, Watch
 from training.evaluation import evaluate
+from training.rival import rival
 from training.run import draw
 
 MONTHS = [f"2017-{month:02}-01" for month in range(7, 13)]
@@ -116,21 +117,24 @@ class Replay:
         return {"model": str(self.registry.resolve("automatic")), "done": said}
 
     def _asked(self, model: str, start: str) -> dict[str, Any]:
-        folder = self.registry.resolve(model).checkpoint
+        """By metric the mean and the ends of its interval; under "lead" the same of the lead over `never`."""
+        folder, first = (self.registry.resolve(each).checkpoint for each in (model, "never@1"))
 
         def work() -> dict[str, Any]:
             say(f"{start}: asking {model}")
-            protocol = Cutoff(cutoff=moment(start), days=DAYS)
-            report = evaluate(Predictor.load(folder), Dataset.open(self.data), protocol).report
-            return {
-                "customers": report["customers"],
-                **{
-                    metric: [report[asked][MODEL][metric], *report["intervals"][asked][MODEL][metric]]
-                    for asked, metric, _ in FIGURES
-                },
+            dataset, protocol = Dataset.open(self.data), Cutoff(cutoff=moment(start), days=DAYS)
+            never = Predictor.load(first)
+            never.read_sales(protocol.lines(dataset, TEST))
+            report = evaluate(Predictor.load(folder), dataset, protocol, [rival("never", never)]).report
+            means = {metric: report[asked][MODEL][metric] for asked, metric, _ in FIGURES}
+            ends = {metric: report["intervals"][asked][MODEL][metric] for asked, metric, _ in FIGURES}
+            leads = {
+                metric: list(report["differences"][asked]["never"][metric].values()) for asked, metric, _ in FIGURES
             }
+            found = {metric: [means[metric], *ends[metric]] for metric in means}
+            return {"customers": report["customers"], **found, "lead": leads}
 
-        found: dict[str, Any] = self.steps.once(f"asked-{start}", folder, work)
+        found: dict[str, Any] = self.steps.once(f"against-never-{start}", folder, work)
         return found
 
 
@@ -176,7 +180,11 @@ def main() -> None:
         console.rule(start)
         months[start] = replay.month(start)
         for policy, found in months[start].items():
-            figures = ", ".join(f"{words} {found[metric][0]:.4f}" for _, metric, words in FIGURES)
+            figures = ", ".join(
+                f"{words} {found[metric][0]:.4f}, lead {lead:+.4f} ({low:+.4f} to {high:+.4f})"
+                for _, metric, words in FIGURES
+                for lead, low, high in [found["lead"][metric]]
+            )
             say(f"{policy:10} {figures}  {found['model']} {found['done']}")
     if arguments.picture:
         who = f"{arguments.customers:,} customers" if arguments.customers else "all customers"
