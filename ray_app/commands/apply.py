@@ -1,6 +1,6 @@
 """demandcast apply: what predictions are for, over a whole dataset."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -8,6 +8,11 @@ from demand.locations import Location
 from ray_app.commands.options import PLACE, Data, HorizonDays, Json, Model
 from ray_app.commands.predict import asked_of
 from ray_app.output import console, emit, say
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from demand.errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True)
 AsOf = Annotated[str, typer.Option("--as-of", help="Nothing from this date on is read.")]
@@ -48,7 +53,7 @@ def recommend(
     """A list of items for every customer, within what the shop allows."""
     from pydantic import ValidationError
 
-    from demand.errors import DataError, SettingsError
+    from demand.errors import DataError
     from demand.uses.recommendation import Wish
     from training.applications import recommend_all
 
@@ -69,8 +74,7 @@ def recommend(
             by=by,
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        raise SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg'].lower()}") from None
+        raise _wrong_option(error) from None
     version, asked = asked_of(data, as_of, model, horizon_days)
     with console.status(f"recommending with {version}"):
         count = recommend_all(asked, wish, out)
@@ -156,15 +160,13 @@ def new_product(
     """
     from pydantic import ValidationError
 
-    from demand.errors import SettingsError
     from demand.uses.launch import Product
     from training.applications import launch
 
     try:
         product = Product(name=name, category=category, department=department, price=price)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise SettingsError(f"--{first['loc'][0]}: {first['msg'].lower()}") from None
+        raise _wrong_option(error) from None
     version, asked = asked_of(data, as_of, model, horizon_days)
     with console.status(f"asking {version}"):
         found = launch(asked, product, out)
@@ -200,3 +202,11 @@ def risk(
         count = risks_of_all(asked, out)
     say(f"{count:,} customers: {out}")
     emit({"model": str(version), "customers": count, "out": str(out)}, json)
+
+
+def _wrong_option(error: "ValidationError") -> "SettingsError":
+    """The first field that is wrong, as the option that it came from."""
+    from demand.errors import SettingsError
+
+    first = error.errors()[0]
+    return SettingsError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg'].lower()}")

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 from demand.moments import iso
 from demand.uses.launch import Product, launch
 from demand.uses.outlook import Outlook
+from serving.routes.audience import Member
 from serving.schemas import GroupRequest, ModelInfo
 
 
@@ -14,12 +15,6 @@ class LaunchRequest(GroupRequest):
 
     product: Product
     size: int = Field(default=10, ge=0, le=1_000, description="customers to name, the likeliest")
-
-
-class Buyer(BaseModel):
-    customer_id: str
-    place: int = Field(description="of the customer in the request, from 0")
-    probability: float = Field(description="chance that the customer buys the product within the horizon")
 
 
 class AlikeRecord(BaseModel):
@@ -40,7 +35,7 @@ class LaunchResponse(BaseModel):
     low: float | None = Field(description="80 % of launches ended between low and high; null: too few are known")
     high: float | None
     launches: int = Field(description="that the share was learned from; 0: it is taken to sell as what is like it")
-    customers: list[Buyer] = Field(description="the likeliest first")
+    customers: list[Member] = Field(description="the likeliest first")
     alike: list[AlikeRecord] = Field(description="items it is compared with most, and takes from; the most alike first")
 
 
@@ -64,7 +59,7 @@ def launched(model: ModelInfo, request: LaunchRequest, outlook: Outlook) -> Laun
         high=high,
         launches=found.share.launches,
         customers=[
-            Buyer(customer_id=request.customers[row].customer_id, place=int(row), probability=float(chances[row]))
+            Member(customer_id=request.customers[row].customer_id, place=int(row), probability=float(chances[row]))
             for row in np.argsort(-chances, kind="stable")[: request.size]
         ],
         alike=[
