@@ -15,7 +15,7 @@ def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
     results = []
     for _ in range(2):
         process = subprocess.run(
-            command, env={**os.environ, "DEMANDCAST_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=400
+            command, env={**os.environ, "DEMANDCAST_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=800
         )
         assert process.returncode == 0, process.stdout + process.stderr
         results.append(json.loads(process.stdout.strip().splitlines()[-1]))

@@ -76,7 +76,7 @@ def test_workers_share_one_model_and_it_becomes_a_calibrated_checkpoint(
     assert card["validation"]["ndcg@10"] > 0.4
     by_slice = card["quality"]["next_order"]
     assert by_slice["all"]["customers"] == by_slice["with demographics"]["customers"] == 40
-    assert by_slice["repeat items"]["ndcg@10"] > by_slice["new items"]["ndcg@10"]
+    assert by_slice["repeat items"]["ndcg@10"] == by_slice["all"]["ndcg@10"]  # all buy favourites of their own
     assert not card["calibration"]["held_out"]  # all 40 were needed to fit
     assert sum(each["count"] for each in card["calibration"]["reliability"]["next_order"]["top20"]["bins"]) == 40 * 20
     assert "The data held no reviews: it has not learned what these tell." in card["limits"]
