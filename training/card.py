@@ -120,7 +120,7 @@ def _of_quality(card: Mapping[str, Any], refit: bool) -> Iterator[str]:
             f"It was judged on the {card['horizon_days']} days before {card['validated_before']}; longer horizons, "
             f"up to {LONGEST_HORIZON} days, were not judged, nor how long it stays as good."
         )
-        yield "Intervals of forecasts for departments are too narrow (docs/uses.md); rely on those of items and categories."
+        yield "Forecast intervals of departments are too narrow; rely on those of items and categories (docs/uses.md)."
     if refit:
         yield "All figures are of the model before it learned from the validation orders too."
     by_slice = {name: each for name, each in quality[NEXT].items() if name != "all"}
