@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from plotly.subplots import make_subplots
 
 from demand.comparison import MODEL
-from demand.dataset import Dataset
+from demand.dataset import Dataset, draw
 from demand.importing import Chunk, import_dataset
 from demand.moments import moment
 from demand.protocols import TEST, Cutoff
@@ -39,7 +39,6 @@ from ray_app.steps import Steps
 from ray_app.watch import Asked, Watch
 from training.evaluation import evaluate
 from training.rival import rival
-from training.run import draw
 
 MONTHS = [f"2017-{month:02}-01" for month in range(7, 13)]
 POLICIES = ("never", "monthly", "automatic")

@@ -220,7 +220,8 @@ def _stability(name: str, words: str, then: np.ndarray, now: np.ndarray) -> Sign
 def _in_tenths(then: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Counts in bins that hold a tenth each of what was then, or more where one value is common."""
     edges = np.unique(np.quantile(then, np.arange(1, BINS) / BINS))
-    return tuple(np.bincount(np.searchsorted(edges, each), minlength=len(edges) + 1) for each in (then, now))  # type: ignore[return-value]
+    before, after = (np.bincount(np.searchsorted(edges, each), minlength=len(edges) + 1) for each in (then, now))
+    return before, after
 
 
 def _by_group(then: Intake, now: Intake, groups: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:

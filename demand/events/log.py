@@ -4,7 +4,6 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy import ColumnElement, Connection, Engine, Select, String, func
+from sqlalchemy import Connection, Engine, Select, String, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -225,8 +224,7 @@ def _make(engine: Engine) -> None:
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
     try:
         Entry.metadata.create_all(engine)
-    except DBAPIError:  # another process makes them now
-        time.sleep(1)
+    except DBAPIError:  # another process has just made them
         Entry.metadata.create_all(engine)
 
 
@@ -246,7 +244,7 @@ def _same(one: Any, other: Any) -> bool:
     return all(one[name] == other[name] for name in one if name != "received")
 
 
-_ORDER: tuple[ColumnElement[Any], ...] = (Event.customer_id, Event.ts, Event.received, Event.event_id)  # type: ignore[assignment]
+_ORDER = (Event.customer_id, Event.ts, Event.received, Event.event_id)
 
 
 def _newest() -> Select[Any]:
