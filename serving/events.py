@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from demand.events.model import Event, Feedback
+from demand.events.model import Event, Feedback, Kind
 from demand.moments import iso, moment
 from serving.schemas import BrowsingRecord, Id, Name, OrderRecord, Outcome, Record, ReviewRecord
 
@@ -18,8 +18,9 @@ class Told(Record):
 
     event_id: Id
     customer_id: Id
+    ts: datetime
 
-    @field_validator("ts", check_fields=False)
+    @field_validator("ts")
     @classmethod
     def _in_calendar(cls, ts: datetime) -> datetime:
         try:
@@ -30,10 +31,12 @@ class Told(Record):
 
 
 class _EventRecord(Told):
+    kind: Kind
+
     def entry(self) -> Event:
         """As the log keeps it."""
         body = self.model_dump(mode="json", exclude={"event_id", "customer_id", "kind", "ts"})
-        return Event(self.event_id, self.customer_id, self.kind, moment(self.ts), body)  # type: ignore[attr-defined]
+        return Event(self.event_id, self.customer_id, self.kind, moment(self.ts), body)
 
 
 class OrderEvent(OrderRecord, _EventRecord):
@@ -52,7 +55,6 @@ class ProfileEvent(_EventRecord):
     """Who a customer is from `ts` on: all attributes, in place of those told before."""
 
     kind: Literal["profile"]
-    ts: datetime
     attributes: dict[Name, Name] = Field(max_length=100)
 
 
@@ -71,8 +73,6 @@ class EventsRequest(Record):
 
 class FeedbackRecord(Outcome, Told):
     """What came of one answer to one customer: as an outcome, and kept."""
-
-    ts: datetime
 
     def entry(self) -> Feedback:
         """As the log keeps it."""
