@@ -6,15 +6,17 @@ PEERS := .venv-peers
 SEQUENTIAL := .venv-sequential-peers
 FORECASTS := .venv-forecast-peers
 SERVING := .venv-serving-peers
-# Tests that start no Ray.
-ALONE := tests/demand tests/modeling
+# Tests that start no Ray, and the whole chain, which is processes of its own.
+BESIDE := tests/demand tests/modeling tests/e2e tests/test_cluster_aws.py tests/test_kubernetes.py \
+	$(addprefix tests/ray_app/test_,dry_run.py events.py privacy.py report.py watch.py) \
+	$(addprefix tests/training/test_,audit.py card.py drift.py evaluation.py)
 # What is never imported need not be compiled: a third of the installation time.
 PIP := python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 
 # A run is some ten processes that import the same modules: where they may not keep what they compiled, each compiles it all.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check pytest-ray pytest-alone drills smollm2 bench bench-gpu peers clean
+.PHONY: setup demo test check pytest-ray pytest-beside drills smollm2 bench bench-gpu peers clean
 
 setup: $(STAMP)
 
@@ -33,14 +35,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: pytest-ray pytest-alone check
+test: pytest-ray pytest-beside check
 
 # Beside each other (make -j2 test) they take half of the time: a cluster that starts leaves one of two cores idle.
 pytest-ray: setup
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(BESIDE))
 
-pytest-alone: setup
-	$(BIN)/python -m pytest $(ALONE)
+pytest-beside: setup
+	$(BIN)/python -m pytest $(BESIDE)
 
 drills: setup
 	$(BIN)/python -m pytest -m drill
