@@ -13,7 +13,7 @@ from demand.errors import DataError, SettingsError
 from demand.locations import Location
 from demand.moments import DAY
 from demand.tables import TABLES
-from demand.uses.audience import Audience, chance_of_any, choose
+from demand.uses.audience import Audience, chance_of_any, choose, fixed_size
 from demand.uses.launch import Alike, Launch, OfAlike, Product, share_of_alike
 from demand.uses.outlook import Outlook
 from demand.uses.recommendation import Wish, recommend
@@ -139,6 +139,7 @@ def gather(asked: Asked, items: tuple[str, ...], out: Location, **how: float | i
     Raises:
         SettingsError: see there.
     """
+    fixed_size(**how)  # type: ignore[arg-type]  # who wants what cannot be need not wait for answers
     found = pa.concat_tables(ask_all(asked, Interest(items)))
     audience = choose(np.asarray(found["probability"]), **how)  # type: ignore[arg-type]
     members = found.take(pa.array(audience.rows))

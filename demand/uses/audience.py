@@ -31,6 +31,32 @@ def chance_of_any(chances: np.ndarray) -> np.ndarray:
     return any_of
 
 
+def fixed_size(
+    size: int | None = None,
+    threshold: float | None = None,
+    budget: float | None = None,
+    cost: float | None = None,
+    smallest: int = SMALLEST,
+) -> int | None:
+    """How many customers an audience is to have; None where a threshold says who.
+
+    Args:
+        budget, cost: of all together, and of one, in currency units.
+
+    Raises:
+        SettingsError: not exactly one of the three ways is given, or the group would be smaller than `smallest`.
+    """
+    if (size is not None) + (threshold is not None) + (budget is not None) != 1:
+        raise SettingsError("an audience wants one of size, threshold, or budget with cost")
+    if (budget is None) != (cost is None):
+        raise SettingsError("a budget wants the cost of asking one customer, and the other way round")
+    if budget is not None and cost is not None:
+        size = int(budget // cost)
+    if size is not None:
+        _check(size, smallest)
+    return size
+
+
 def choose(
     chances: np.ndarray,
     size: int | None = None,
@@ -42,24 +68,21 @@ def choose(
     """The likeliest customers: so many, those from a chance on, or as many as a budget pays for.
 
     Args:
-        chances: (R,) of each customer.
-        budget, cost: of all together, and of one, in currency units.
+        chances: (R,) of each customer. The others as `fixed_size` takes them.
 
     Raises:
-        SettingsError: not exactly one of the three ways is given, or the group would be smaller than `smallest`.
+        SettingsError: as `fixed_size` does.
     """
-    if (size is not None) + (threshold is not None) + (budget is not None) != 1:
-        raise SettingsError("an audience wants one of size, threshold, or budget with cost")
-    if (budget is None) != (cost is None):
-        raise SettingsError("a budget wants the cost of asking one customer, and the other way round")
-    ranked = np.argsort(-chances, kind="stable")
-    if threshold is not None:
+    count = fixed_size(size, threshold, budget, cost, smallest)
+    if count is None:
         count = int((chances >= threshold).sum())
-    else:
-        paid_for = size if budget is None or cost is None else int(budget // cost)
-        count = min(paid_for or 0, len(ranked))
-    if count < smallest:
-        raise SettingsError(f"the audience would be {count}, and {smallest} are the fewest")
-    rows = ranked[:count]
+    count = min(count, len(chances))
+    _check(count, smallest)
+    rows = np.argsort(-chances, kind="stable")[:count]
     response = float(chances[rows].sum())
     return Audience(rows, response, response / max(float(chances.sum()), 1e-12))
+
+
+def _check(count: int, smallest: int) -> None:
+    if count < smallest:
+        raise SettingsError(f"the audience would be {count}, and {smallest} are the fewest")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from demand.errors import SettingsError
-from demand.uses.audience import chance_of_any, choose
+from demand.uses.audience import chance_of_any, choose, fixed_size
 
 CHANCES = np.array([0.1, 0.5, 0.2, 0.5, 0.7])
 
@@ -25,6 +25,14 @@ def test_a_threshold_or_a_budget_says_how_many() -> None:
     assert choose(CHANCES, threshold=0.5, smallest=1).rows.tolist() == [4, 1, 3]
     assert choose(CHANCES, budget=9.9, cost=2.0, smallest=1).rows.tolist() == [4, 1, 3, 2]
     assert len(choose(CHANCES, size=50, smallest=1).rows) == 5
+
+
+def test_what_needs_no_chances_is_refused_before_anybody_is_asked() -> None:
+    assert fixed_size(size=12) == 12
+    assert fixed_size(budget=25.0, cost=2.0) == 12
+    assert fixed_size(threshold=0.5) is None
+    with pytest.raises(SettingsError, match="would be 5, and 10 are the fewest"):
+        fixed_size(budget=11.0, cost=2.0)
 
 
 @pytest.mark.parametrize(
