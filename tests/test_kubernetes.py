@@ -69,7 +69,9 @@ RAY_PODS = {
     for name, cluster in CLUSTERS.items()
     for part, template in (("head", head(cluster)), *(("worker", each) for each in workers(cluster)))
 }
-PODS = {**RAY_PODS, "redis": only("StatefulSet", "redis")["spec"]["template"]}
+WATCH = only("CronJob", "watch")["spec"]["jobTemplate"]["spec"]["template"]
+PODS = {**RAY_PODS, "redis": only("StatefulSet", "redis")["spec"]["template"], "watch": WATCH}
+(CRON,) = WATCH["spec"]["containers"]
 CONTAINERS = {
     f"{pod}/{each['name']}": each for pod, template in PODS.items() for each in template["spec"]["containers"]
 }
@@ -137,7 +139,7 @@ def test_all_of_ray_runs_in_the_one_image_with_the_version_that_is_pinned() -> N
 
 def test_no_secret_is_in_a_file() -> None:
     secret = re.compile("token|password|keys?$|auth", re.IGNORECASE)
-    variables = [each for found in values(OBJECTS, "env") for each in found]
+    variables = [each for found in values(OBJECTS, "env") for each in found if each["name"] != "RAY_AUTH_MODE"]
 
     assert not [each for each in OBJECTS if each["kind"] == "Secret"]
     assert not [each["name"] for each in variables if secret.search(each["name"]) and "value" in each]
@@ -211,7 +213,7 @@ def test_a_container_has_limits_and_no_more_rights_than_it_needs(name: str) -> N
     assert set(container["resources"]["requests"]) >= {"cpu", "memory"}
 
 
-@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("name", [name for name in CONTAINERS if not name.startswith("watch/")])
 def test_a_container_is_asked_whether_it_lives_and_is_ready_without_a_program_that_the_image_lacks(name: str) -> None:
     for probe in ("livenessProbe", "readinessProbe"):
         assert ("httpGet" in CONTAINERS[name][probe]) != name.startswith("redis/")
@@ -306,10 +308,11 @@ def lets_in(origins: list[Object], source: str) -> bool:
 @pytest.mark.parametrize("source", PODS)
 def test_pods_reach_their_own_cluster_and_heads_redis(source: str, target: str) -> None:
     ports = allowed(target)
-    own = target != "redis" and source.partition("-")[0] == target.partition("-")[0]
+    own = target not in ("redis", "watch") and source.partition("-")[0] == target.partition("-")[0]
 
     assert lets_in(ports.get(None, []), source) == own
     assert lets_in(ports.get(6379, []), source) == (target == "redis" and source.endswith("-head"))
+    assert lets_in(ports.get(8265, []), source) == ((source, target) == ("watch", "training-head"))
 
 
 def test_from_other_namespaces_there_are_the_endpoint_and_kuberays_way_to_the_dashboard() -> None:
@@ -328,17 +331,37 @@ def test_from_other_namespaces_there_are_the_endpoint_and_kuberays_way_to_the_da
     }
 
 
-def test_the_job_runs_a_command_that_the_project_has_on_a_worker_of_the_cluster_that_stands() -> None:
-    spec = JOB["spec"]
-    program, name, *words = spec["entrypoint"].split()
+def test_what_a_job_runs_is_a_command_that_the_project_has() -> None:
+    runs(JOB["spec"]["entrypoint"])
+    for line in CRON["args"][-1].split("&&"):
+        runs(line)
+
+
+def runs(line: str) -> None:
+    """Raises where a command would not run."""
+    program, *words = line.split()
     app = typer.Typer()
     commands.add_to(app)
+    command: Any = get_group(app)
 
     assert program in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    get_group(app).commands[name].make_context(name, words)  # raises where it would not run
-    assert spec["clusterSelector"] == {"ray.io/cluster": TRAINING["metadata"]["name"]}
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context(command.name, words)
+
+
+def test_jobs_run_on_a_worker_of_the_cluster_that_stands() -> None:
+    spec, cluster = JOB["spec"], TRAINING["metadata"]["name"]
+    options = dict(zip(CRON["command"], CRON["command"][1:], strict=False))
+    tokens = [each["valueFrom"]["secretKeyRef"] for each in CRON["env"] if each["name"] == "RAY_AUTH_TOKEN"]
+
+    assert spec["clusterSelector"] == {"ray.io/cluster": cluster}
     assert spec["entrypointNumCpus"] > 0
     assert JOB["metadata"]["namespace"] == KUSTOMIZATION["namespace"] == only("Namespace", OURS)["metadata"]["name"]
+    assert CRON["command"][:3] == ["ray", "job", "submit"]
+    assert options["--address"] == f"http://{cluster}-head-svc:8265"
+    assert int(options["--entrypoint-num-cpus"]) > 0
+    assert tokens == [{"name": TRAINING["spec"]["authOptions"]["secretName"], "key": "auth_token"}]
 
 
 def test_the_image_holds_all_that_the_project_is_installed_from_and_nothing_else() -> None:
