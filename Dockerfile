@@ -12,7 +12,7 @@ WORKDIR /opt/demandcast
 COPY constraints.txt pyproject.toml ./
 RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
         extras = project["optional-dependencies"]; \
-        print(*project["dependencies"], *extras["postgresql"], *extras["tracing"], sep="\n")' > requirements.txt \
+        print(*project["dependencies"], *extras["postgresql"], *extras["privacy"], *extras["tracing"], sep="\n")' > requirements.txt \
     && pip install -c constraints.txt -r requirements.txt
 COPY . .
 RUN pip install --no-deps .

@@ -1,10 +1,13 @@
 """Pretrained models to start from: what is known of them before they are registered, and where they lie then."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from demand.errors import ModelNotFoundError
-from demand.locations import Location, location
 from ray_app.home import Home
+
+if TYPE_CHECKING:
+    from modeling.registry import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ def base_named(name: str) -> Base:
     return BASES.get(name.partition("@")[0], UNKNOWN_BASE)
 
 
-def registered_base(name: str, home: Home) -> Location:
-    """The checkpoint folder of a base.
+def registered_base(name: str, home: Home) -> "ModelVersion":
+    """The version that is named as a base.
 
     Raises:
         ModelNotFoundError: it is not registered; the message says how it would be.
@@ -38,7 +41,7 @@ def registered_base(name: str, home: Home) -> Location:
     from modeling.registry import Registry
 
     try:
-        return location(Registry(home.folder).resolve(name).checkpoint)
+        return Registry(home.folder).resolve(name)
     except ModelNotFoundError:
         command = f"demandcast models import {base_named(name).source} --name {name.partition('@')[0]}"
         raise ModelNotFoundError(f"base '{name}' is not registered: get it with '{command}'") from None

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from demand.dataset import Dataset
 from demand.errors import ModelNotFoundError, SettingsError
-from demand.locations import Location, local
+from demand.locations import Location, local, location
 from demand.vocabulary import BPE_SIZE
 from modeling.devices import Device
 from modeling.estimate import GIB, Estimate, Memory, fitting
@@ -61,7 +61,7 @@ def _registered(base: str, home: Home) -> tuple[ModelSettings, int] | None:
     from modeling.checkpoint import load_description
 
     try:
-        with local(registered_base(base, home)) as folder:
+        with local(location(registered_base(base, home).checkpoint)) as folder:
             description = load_description(folder)
     except ModelNotFoundError:
         return None

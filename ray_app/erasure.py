@@ -1,7 +1,7 @@
 """An erasure over the whole state folder, in the order in which it can be interrupted and begun again."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,25 +95,44 @@ def withdraw(consent: Consent, key: PseudonymKey | None, dataset: Dataset, home:
 
 
 def mark_models(holding: Sequence[Dataset], ids: Mapping[str, set[str]], home: Home) -> list[str]:
-    """Marks the models that learned from customers who are about to go; returns their names.
+    """Marks models that learned from customers who are about to go, or began with one that did; returns their names.
 
     Args:
         holding: datasets that name some of them, and `ids`, whom each names, by its folder.
     """
     if not holding:
         return []
-    registry, marked = Registry(home.folder), []
-    for version in registry.versions():
-        card = _card(version.checkpoint)
-        if "data" not in card:
-            continue  # pretrained elsewhere
-        touched = [(each, touched_by(card, each, ids[str(each.folder)])) for each in holding]
-        known = [(each, count) for each, count in touched if count is not None]
-        for dataset, count in known or [(holding[0], len(ids[str(holding[0].folder)]))]:
-            if count:
-                registry.mark_erased(version, dataset.content_hash[:OCCASION], count)
-                marked.append(str(version))
-    return list(dict.fromkeys(marked))
+    registry = Registry(home.folder)
+    versions = {str(each): each for each in registry.versions()}
+    cards = {name: _card(each.checkpoint) for name, each in versions.items()}
+    touched = {name: _touched(card, holding, ids) for name, card in cards.items()}
+    marked = []
+    for name, version in versions.items():
+        counts = touched[name]
+        for ancestor in _ancestors(name, cards):
+            more = touched[ancestor]
+            counts = {each: max(counts.get(each, 0), more.get(each, 0)) for each in counts | more}
+        for occasion, count in counts.items():
+            registry.mark_erased(version, occasion, count)
+        if counts:
+            marked.append(name)
+    return marked
+
+
+def _touched(card: Mapping[str, Any], holding: Sequence[Dataset], ids: Mapping[str, set[str]]) -> dict[str, int]:
+    """Of how many who are about to go a model learned, by the occasion."""
+    if "data" not in card:
+        return {}  # pretrained elsewhere
+    counts = [(each, touched_by(card, each, ids[str(each.folder)])) for each in holding]
+    known = [(each, count) for each, count in counts if count is not None]
+    told = known or [(holding[0], len(ids[str(holding[0].folder)]))]
+    return {each.content_hash[:OCCASION]: count for each, count in told if count}
+
+
+def _ancestors(name: str, cards: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The models that a model began with, one after another."""
+    while (name := cards[name].get("settings", {}).get("base")) in cards:
+        yield name
 
 
 def _card(checkpoint: str) -> dict[str, Any]:

@@ -49,8 +49,10 @@ def make_plan(
     chosen = by_name(protocol, Dataset.open(data), cutoff)
     base = None
     if settings.base:
-        base = registered_base(settings.base, home)
-        settings = settings.model_copy(update={"model": load_checkpoint(base).settings})
+        version = registered_base(settings.base, home)
+        base = location(version.checkpoint)
+        # An alias moves; what a model learned from must be known for as long as there is the model.
+        settings = settings.model_copy(update={"base": str(version), "model": load_checkpoint(base).settings})
     return Plan(
         data=absolute(data), settings=settings, base=base, protocol=chosen, customers=customers, workers=workers
     )
@@ -78,7 +80,8 @@ def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tup
     """Trains, or goes on with, a run, registers its model and returns the version and its validation metrics."""
     save_plan(plan, home.runs / f"{run}.json")
     connect()
-    checkpoint, metrics = best(_fitted(plan, run, home, console), home.runs)
+    private = plan.settings.privacy.epsilon is not None
+    checkpoint, metrics = best(_fitted(plan, run, home, console), home.runs, private)
     if not plan.settings.training.refit:
         return register(plan, run, model, checkpoint, metrics, home, console)
     again = refitted(plan, metrics)
@@ -90,10 +93,11 @@ def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tup
 def _fitted(plan: Plan, run: str, home: Home, console: Console) -> Result:
     with console.status("rendering prompts"):
         prepared = prepare(plan)
-    console.print(
-        f"training: {prepared.job.total_steps} steps of {plan.settings.training.microbatches} microbatches, "
-        f"{plan.workers} worker{'s' if plan.workers > 1 else ''}"
-    )
+    account, steps = prepared.job.account, prepared.job.total_steps
+    of = f"{plan.settings.training.microbatches} microbatches"
+    if account:
+        of = f"{plan.settings.privacy.customers_per_step} customers, with noise of {account.noise:.2f} clips"
+    console.print(f"training: {steps} steps of {of}, {plan.workers} worker{'s' if plan.workers > 1 else ''}")
     with ProgressBar(console, "training") as bar:
         return fit(prepared, run, home.runs, board=bar.board)
 

@@ -19,6 +19,7 @@ from modeling.calibration import Calibration
 from modeling.predictor import Predictor
 from training.calibration import sampled
 from training.evaluation import TOP, Answers, judged_chances
+from training.settings import PrivacySettings
 
 INTENDED_USE = (
     "Tells what customers of the shop whose data it learned from will buy, how much of it and when: to order goods, to "
@@ -75,6 +76,16 @@ def judged(
     return {**horizon, "quality": quality, "calibration": {**told, "reliability": reliability}}
 
 
+def promised(privacy: PrivacySettings, account: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the card says of differential privacy: epsilon and delta, and by what noise and draw they are kept; nothing
+    where nothing was promised.
+
+    Args:
+        account: training.accounts.Account, as a snapshot keeps it.
+    """
+    return {"epsilon": privacy.epsilon, "delta": privacy.delta, **account} if account else None
+
+
 def _means(ranked: np.ndarray, truths: Sequence[np.ndarray], protocol: Protocol) -> dict[str, float]:
     measured = protocol.measure(ranked, truths)
     return {name: float(measured[name].mean()) for name in protocol.metrics}
@@ -87,7 +98,15 @@ def limits(card: Mapping[str, Any], catalogue: Catalogue, refit: bool) -> list[s
         catalogue: with the sales that it learned from.
         refit: whether the weights learned from the validation orders too, after they were judged.
     """
-    return [*_of_data(card["data"], card["trained_before"], catalogue), *_of_quality(card, refit)]
+    return [*_of_data(card["data"], card["trained_before"], catalogue), *_of_quality(card, refit), *_of_privacy(card)]
+
+
+def _of_privacy(card: Mapping[str, Any]) -> Iterator[str]:
+    if promise := card["privacy"]:
+        yield (
+            f"Differential privacy (epsilon {promise['epsilon']:g}, delta {promise['delta']:g}) is promised of what "
+            "training learned from each customer; sums of sales, words of profiles, calibration and figures are exact."
+        )
 
 
 def _of_data(data: Mapping[str, Any], trained_before: str, catalogue: Catalogue) -> Iterator[str]:

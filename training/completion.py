@@ -11,7 +11,7 @@ from modeling.golden import golden_requests
 from modeling.predictor import Predictor
 from modeling.snapshot import checkpoint_of
 from training.calibration import calibrate
-from training.card import INTENDED_USE, described, judged, limits
+from training.card import INTENDED_USE, described, judged, limits, promised
 from training.run import Plan
 
 
@@ -41,6 +41,7 @@ def finish(
         "validated_before": plan.protocol.boundary(TEST),
         "customers": len(customers),
         "settings": plan.settings.model_dump(mode="json"),
+        "privacy": promised(plan.settings.privacy, trained.card["account"]),
         "validation": metrics,
         **judged(predictor, calibration, dataset, customers, plan.protocol),
     }

@@ -6,7 +6,7 @@ resumed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,11 @@ from demand.dataset import Dataset
 from demand.packing import TYPES, pack
 from demand.prompts import NEXT_ORDER, Prompt, Renderer
 from demand.protocols import VALIDATION, Protocol, Stage
+from demand.questions import Case
 
 CUSTOMERS_PER_TASK = 128
+STEP = "step"
+"""A column of private packs."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ class Examples:
     alone: int | None = None
     since: int | None = None
 
+    def prompts(self, case: Case, rng: np.random.Generator) -> list[Prompt]:
+        """What is learned from a customer, cut and asked anew each time."""
+        prompts = list(self.renderer.training_prompts(case.past, case.moment, rng, self.protocol.at_orders, self.since))
+        if self.alone is None:
+            return prompts
+        return [each for prompt in prompts for each in asked_alone(prompt, self.alone, rng)]
+
 
 def training_packs(examples: Examples, until: Stage, epochs: int) -> MaterializedDataset[Any]:
     """Microbatches of all epochs in training order; each epoch cuts, asks and shuffles the histories anew.
@@ -51,28 +61,47 @@ def training_packs(examples: Examples, until: Stage, epochs: int) -> Materialize
     Args:
         until: the stage whose moments nothing is seen from.
     """
-    dataset, renderer, protocol = examples.dataset, examples.renderer, examples.protocol
     ranges = _ranges(examples.customers)
     tasks = [
         {"epoch": epoch, "range": place, "ids": ranges[place]}
         for epoch in range(epochs)
         for place in np.random.default_rng([examples.seed, epoch]).permutation(len(ranges)).tolist()
     ]
-    seed, alone, since = examples.seed, examples.alone, examples.since
+    rendering = replace(examples, customers=[])
 
     def render(epoch: int, place: int, ids: list[str]) -> Iterator[Prompt]:
-        rng = np.random.default_rng([seed, epoch, place])
-        prompts = [
-            prompt
-            for case in protocol.cases(dataset, ids, until)
-            for prompt in renderer.training_prompts(case.past, case.moment, rng, protocol.at_orders, since)
-        ]
-        if alone:
-            prompts = [each for prompt in prompts for each in asked_alone(prompt, alone, rng)]
+        rng = np.random.default_rng([rendering.seed, epoch, place])
+        cases = rendering.protocol.cases(rendering.dataset, ids, until)
+        prompts = [prompt for case in cases for prompt in rendering.prompts(case, rng)]
         rng.shuffle(prompts)
         yield from prompts
 
     return _packs(tasks, render, examples.microbatch_tokens)
+
+
+def private_packs(
+    examples: Examples, until: Stage, steps: int, rate: float
+) -> tuple[MaterializedDataset[Any], tuple[int, ...]]:
+    """Microbatches of one customer each, in the order of their STEP, and how many each step has.
+
+    Every step draws every customer by itself, with a chance of `rate` (Poisson sampling, which is what the accounts of
+    differential privacy are about). Nobody may know who was drawn, so no seed decides it: a run that is resumed goes on
+    with another draw.
+    """
+    rendering = replace(examples, customers=[])
+
+    def run(task: pa.Table) -> pa.Table:
+        rng = np.random.default_rng()
+        rows: list[dict[str, Any]] = []
+        for case in rendering.protocol.cases(rendering.dataset, task["ids"][0].as_py(), until):
+            for step in np.flatnonzero(rng.random(steps) < rate).tolist():
+                if prompts := rendering.prompts(case, rng):
+                    rows.append({STEP: step, **pack(prompts)})
+        return _table(rows).append_column(STEP, pa.array([row[STEP] for row in rows], type=pa.int64()))
+
+    packs = _rendered([{"ids": ids} for ids in _ranges(examples.customers)], run, by=STEP)
+    drawn = np.array([row[STEP] for row in packs.select_columns(STEP).take_all()], dtype=np.int64)
+    return packs, tuple(np.bincount(drawn, minlength=steps).tolist())
 
 
 def validation_packs(examples: Examples) -> MaterializedDataset[Any]:
@@ -95,16 +124,29 @@ def _packs(
 
     def run(task: pa.Table) -> pa.Table:
         (row,) = task.to_pylist()
-        rows = [pack(group) for group in _groups(render(row["epoch"], row["range"], row["ids"]), tokens)]
-        return pa.table({name: pa.array([row[name] for row in rows], type=_ARROW[name]) for name in TYPES})
+        return _table([pack(group) for group in _groups(render(row["epoch"], row["range"], row["ids"]), tokens)])
 
+    return _rendered(tasks, run)
+
+
+def _table(packs: list[dict[str, Any]]) -> pa.Table:
+    return pa.table({name: pa.array([each[name] for each in packs], type=_ARROW[name]) for name in TYPES})
+
+
+def _rendered(
+    tasks: list[dict[str, Any]], run: Callable[[pa.Table], pa.Table], by: str | None = None
+) -> MaterializedDataset[Any]:
+    """What Ray Data's tasks make of each, in order, or in that of a column."""
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     with ray.data.DataContext.current(context):
         rows = ray.data.from_items(tasks, override_num_blocks=len(tasks))
-        packs: MaterializedDataset[Any] = rows.map_batches(run, batch_size=1, batch_format="pyarrow").materialize()
-    return packs
+        packs = rows.map_batches(run, batch_size=1, batch_format="pyarrow")
+        if by:
+            packs = packs.sort(by)
+        materialized: MaterializedDataset[Any] = packs.materialize()
+    return materialized
 
 
 def _groups(prompts: Iterable[Prompt], tokens: int) -> Iterator[list[Prompt]]:

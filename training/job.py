@@ -11,6 +11,7 @@ from ray.actor import ActorHandle
 
 from demand.locations import Location
 from demand.protocols import Protocol
+from training.accounts import Account
 from training.settings import Settings
 
 VALIDATION_METRIC = "ndcg@10"
@@ -26,6 +27,8 @@ class Job:
         vocabulary: as Vocabulary.to_json.
         items: the catalogue's table.
         total_steps: global batches in all epochs.
+        draws: how many microbatches each step has, where chance decides it.
+        account: of differential privacy, where that is promised.
         protocol: whose metrics validation reports.
         base: checkpoint folder of a model to start from.
         start: snapshot of another run to go on from, at its step.
@@ -40,11 +43,17 @@ class Job:
     items: pa.Table
     total_steps: int
     protocol: Protocol
+    draws: tuple[int, ...] = ()
+    account: Account | None = None
     base: Location | None = None
     start: Location | None = None
     threads: int = 0
     early: tuple[float, ...] = ()
     board: ActorHandle[Any] | None = None
+
+    def microbatches(self, step: int) -> int:
+        """How many a step has, counted from 0 on."""
+        return self.draws[step] if self.draws else self.settings.training.microbatches
 
 
 def train_worker(config: dict[str, Any]) -> str | None:

@@ -23,8 +23,9 @@ from demand.protocols import TEST, VALIDATION, AnyProtocol, Stage
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import load_checkpoint
 from training import resources
+from training.accounts import Account
 from training.backend import Join
-from training.examples import Examples, training_packs, validation_packs
+from training.examples import Examples, private_packs, training_packs, validation_packs
 from training.job import VALIDATION_METRIC, Job, train_worker
 from training.settings import Settings, check_layout
 
@@ -96,13 +97,13 @@ class Prepared:
         """
         plan = self.plan.model_copy(update={"settings": settings})
         check_layout(settings, plan.workers, resources.has_gpus(plan.workers))
-        steps = _steps(plan, self.training)
+        steps = len(self.job.draws) or _steps(plan, self.training)
         return replace(self, plan=plan, job=replace(self.job, settings=settings, total_steps=steps, early=early))
 
 
 def renders(setting: str) -> bool:
     """Whether examples depend on a setting, by its dotted name."""
-    return setting.startswith("prompt.") or setting in RENDERING
+    return setting.startswith(("prompt.", "privacy.")) or setting in RENDERING
 
 
 def _steps(plan: Plan, packs: MaterializedDataset[Any]) -> int:
@@ -145,13 +146,27 @@ def prepare(plan: Plan) -> Prepared:
         alone=QUESTIONS_ALONE if plan.settings.model.architecture == "t5" else None,
         since=plan.since,
     )
-    packs = training_packs(examples, plan.until, training.epochs)
+    account: Account | None = None
+    draws: tuple[int, ...] = ()
+    if plan.settings.privacy.epsilon is None:
+        packs = training_packs(examples, plan.until, training.epochs)
+    else:
+        account = Account.of(plan.settings.privacy, len(customers), training.epochs)
+        packs, draws = private_packs(examples, plan.until, account.steps, account.rate)
     asked = draw(customers, training.validation_customers, training.seed + 1)
     validation = validation_packs(replace(examples, customers=asked))
     if not validation.count():
         raise DataError(f"{plan.data}: too few orders to validate from {plan.protocol.boundary(VALIDATION)} on")
-    steps = _steps(plan, packs)
-    job = Job(plan.settings, vocabulary.to_json(), catalogue.table, steps, plan.protocol, base=plan.base)
+    job = Job(
+        plan.settings,
+        vocabulary.to_json(),
+        catalogue.table,
+        total_steps=len(draws) or _steps(plan, packs),
+        protocol=plan.protocol,
+        draws=draws,
+        account=account,
+        base=plan.base,
+    )
     return Prepared(plan, job, packs, validation)
 
 
@@ -250,9 +265,14 @@ def finished(run: Location) -> tuple[Location, dict[str, Any]] | None:
     return None
 
 
-def best(result: ray.train.Result, storage: Location) -> tuple[Location, dict[str, Any]]:
-    """The folder and the metrics of the checkpoint with the best validation metric, of a run in a storage."""
-    checkpoint, metrics = max(result.best_checkpoints or [], key=lambda each: each[1][VALIDATION_METRIC])
+def best(result: ray.train.Result, storage: Location, private: bool = False) -> tuple[Location, dict[str, Any]]:
+    """The folder and the metrics of the checkpoint with the best validation metric, of a run in a storage.
+
+    Args:
+        private: takes the last one: a choice would tell of the orders that it was made by.
+    """
+    by = "step" if private else VALIDATION_METRIC
+    checkpoint, metrics = max(result.best_checkpoints or [], key=lambda each: each[1][by])
     return inside(storage, checkpoint.path), metrics
 
 

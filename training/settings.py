@@ -1,10 +1,10 @@
 """Everything that a training run can be told, typed once. The command line, presets and sweeps use the same names."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from demand.errors import SettingsError
 from demand.formats import PromptFormat, prompt_format
@@ -54,6 +54,24 @@ class TrainingSettings(BaseModel):
     seed: int = Field(default=0, ge=0)
 
 
+class PrivacySettings(BaseModel):
+    """Differential privacy of customers (modeling.megatron.private).
+
+    Attributes:
+        epsilon: whether or not somebody's data was learned from changes the chance of any outcome by a factor of e to
+            this power at most; by default nothing is promised.
+        delta: but for a chance of so much, which should be far below one in the number of customers.
+        customers_per_step: how many are drawn for a step, on average; `training.microbatches` is not looked at. The
+            more, the less the noise weighs, and the longer a step takes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epsilon: float | None = Field(default=None, gt=0, le=100)
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+    customers_per_step: int = Field(default=500, ge=1)
+
+
 class Settings(BaseModel):
     """A whole run: model, prompt format, training, and how it is spread over workers.
 
@@ -68,8 +86,15 @@ class Settings(BaseModel):
     model: ModelSettings = ModelSettings()
     prompt: PromptFormat = prompt_format("compact")
     training: TrainingSettings = TrainingSettings()
+    privacy: PrivacySettings = PrivacySettings()
     layout: LayoutSettings = LayoutSettings()
     lora: LoraSettings = LoraSettings()
+
+    @model_validator(mode="after")
+    def _hidden_once(self) -> Self:
+        if self.privacy.epsilon and self.training.refit:
+            raise ValueError("what a refit learns again would break the promise: --set training.refit=false")
+        return self
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -125,6 +150,8 @@ def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
         raise SettingsError(problem)
     if settings.lora.rank and not settings.base:
         raise SettingsError(f"lora.rank {settings.lora.rank} adapts a pretrained model: name one with base, or use 0")
+    if settings.privacy.epsilon and layout.model_parallel > 1:
+        raise SettingsError("with privacy.epsilon every worker holds the whole model: layout's sizes must be 1")
     copies = workers // layout.model_parallel
     if training.microbatches % copies:
         raise SettingsError(
@@ -161,6 +188,7 @@ def setting_names() -> list[str]:
         "model": ModelSettings,
         "prompt": PromptFormat,
         "training": TrainingSettings,
+        "privacy": PrivacySettings,
         "layout": LayoutSettings,
         "lora": LoraSettings,
     }

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from modeling.batch import Batch, sent
 from modeling.checkpoint import Checkpoint, load_checkpoint
 from modeling.megatron.finetuning import FineTuning, Schedule, Step
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
+from modeling.megatron.private import Privacy
 from modeling.megatron.shards import load_weights
 from modeling.parallel import ON_GPU, device, initialize, share
 from modeling.snapshot import load_snapshot, save_snapshot
@@ -47,7 +49,6 @@ class Worker:
         initialize(self.settings.seed, layout)
         self.copy, self.copies = share()
         self.batch = partial(Batch.from_arrays, multiple=layout.tokens_multiple)
-        self.mine = range(self.copy, self.settings.microbatches, self.copies)
         self.vocabulary, self.catalogue = Vocabulary.from_json(job.vocabulary), Catalogue(job.items)
         sizes, lora = (len(self.vocabulary), len(self.catalogue)), job.settings.lora
         model = DemandModel(job.settings.model, *sizes, layout, lora, self.catalogue)
@@ -97,14 +98,15 @@ class Worker:
 
     def _stuck(self) -> str | None:
         """Where too many steps in a row were skipped: which, and where their data is."""
-        number, rows = len(self.losses) - 1, self.settings.microbatches
+        number = len(self.losses) - 1
         in_a_row = self.skipped[-self.settings.max_skipped :]
         if in_a_row != list(range(number - self.settings.max_skipped + 1, number + 1)):
             return None
+        first, rows = sum(map(self.job.microbatches, range(number))), self.job.microbatches(number)
         return (
             f"steps {in_a_row[0] + 1} to {number + 1} had gradients that are no numbers or longer than "
-            f"{self.settings.max_gradient_norm:g}; the last one's data are rows {number * rows} to "
-            f"{(number + 1) * rows - 1} of the rendered microbatches. Try a lower training.learning_rate"
+            f"{self.settings.max_gradient_norm:g}; the last one's data are rows {first} to "
+            f"{first + rows - 1} of the rendered microbatches. Try a lower training.learning_rate"
         )
 
     def _post(self, pace: Pace, loss: float) -> None:
@@ -124,13 +126,20 @@ class Worker:
             )
 
     def _step(self, number: int, ready: Iterator[Batch]) -> Step:
-        base = (self.settings.seed * 1_000_003 + number) * self.settings.microbatches
-        return self.tuning.step(ready, [base + row for row in self.mine])
+        base = (self.settings.seed * 1_000_003 + number) * max(self.job.draws, default=self.settings.microbatches)
+        return self.tuning.step(ready, [base + row for row in self._mine(number)])
+
+    def _mine(self, number: int) -> range:
+        """Of a step's microbatches those that this worker learns from."""
+        return range(self.copy, self.job.microbatches(number), self.copies)
 
     def _microbatches(self, first: int, end: int) -> Iterator[Batch]:
         """This worker's microbatches of these steps, in order. Beside a GPU, processes prepare them ahead."""
-        steps = islice(self._rows("train", self.settings.microbatches), first, end)
-        arrays = (_arrays(rows, row) for rows in steps for row in self.mine)
+        rows = self._rows("train", 1)
+        before = sum(map(self.job.microbatches, range(first)))
+        next(islice(rows, before, before), None)  # what an earlier attempt learned from
+        steps = (list(islice(rows, self.job.microbatches(number))) for number in range(first, end))
+        arrays = (_arrays(step[row], 0) for number, step in enumerate(steps, first) for row in self._mine(number))
         here = ray.train.get_context().get_local_world_size()
         processes = min((os.cpu_count() or 1) // here - 1, MOST_PROCESSES) if ON_GPU else 0
         return ahead(self.batch, arrays, processes)
@@ -158,7 +167,8 @@ class Worker:
 
     def _description(self, metrics: dict[str, Any]) -> Checkpoint:
         settings = self.job.settings
-        card = {"metrics": metrics, "settings": settings.model_dump(mode="json")}
+        account = asdict(self.job.account) if self.job.account else None
+        card = {"metrics": metrics, "settings": settings.model_dump(mode="json"), "account": account}
         return Checkpoint(settings.model, settings.prompt, self.vocabulary, self.catalogue, {}, card=card)
 
     def _validate(self) -> dict[str, float]:
@@ -190,7 +200,12 @@ class Worker:
             clip=settings.clip,
             max_gradient_norm=settings.max_gradient_norm,
             averaging=settings.averaging,
+            privacy=self._privacy(),
         )
+
+    def _privacy(self) -> Privacy | None:
+        account, privacy = self.job.account, self.job.settings.privacy
+        return Privacy(self.settings.clip, account.noise, privacy.customers_per_step) if account else None
 
 
 def _arrays(rows: pa.Table, row: int) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from modeling.megatron.average import Average
 from modeling.megatron.backbone import compile_layers
 from modeling.megatron.model import DemandModel
 from modeling.megatron.optimizer import allocate_moments, build_optimizer, load_optimizer, sound_step
+from modeling.megatron.private import Privacy, PrivateGradients
 from modeling.megatron.shards import NAMED
 from modeling.parallel import FUSES, ON_GPU, answers, device, fast_forward, seed_dropout
 
@@ -33,7 +34,8 @@ FINAL_RATE = 0.05
 class Schedule:
     """How fast and how long to learn; a gradient longer than `max_gradient_norm` is not learned from.
 
-    `averaging` is the share of the running mean of the weights that a step leaves (modeling.megatron.average).
+    `averaging` is the share of the running mean of the weights that a step leaves (modeling.megatron.average). With
+    `privacy` each microbatch is one customer, who is hidden.
     """
 
     learning_rate: float
@@ -43,6 +45,7 @@ class Schedule:
     clip: float
     max_gradient_norm: float = 1_000.0
     averaging: float = 0.0
+    privacy: Privacy | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,13 @@ class FineTuning:
                 min_lr=schedule.learning_rate * FINAL_RATE,
                 weight_decay=schedule.weight_decay,
                 adam_beta2=0.95,
-                clip_grad=schedule.clip,
+                clip_grad=0.0 if schedule.privacy else schedule.clip,  # each customer's was cut already
                 bf16=mixed,
                 use_distributed_optimizer=layout.distributed_optimizer,
             ),
             self._parallel,
         )
+        self._private = PrivateGradients(self._parallel, schedule.privacy) if schedule.privacy else None
         self._average, self._steps = Average(model, schedule.averaging), 0
         self._rates = OptimizerParamScheduler(
             self._optimizer,
@@ -124,17 +128,34 @@ class FineTuning:
         self._parallel.zero_grad_buffer()
         self._optimizer.zero_grad()
         self._rates.step(1)
-        outcomes = self._run(_in_pairs(microbatches, seeds), len(seeds), forward_only=False)
+        data = _in_pairs(microbatches, seeds)
+        if self._private:
+            outcomes = self._fill_privately(self._private, data)
+        else:
+            outcomes = self._run(data, len(seeds), forward_only=False)
         norm, stepped = sound_step(self._optimizer, self._max_gradient_norm)
         if stepped:
             self._steps += 1
             self._average.update(self._steps)
         totals = torch.zeros(3, dtype=torch.float64, device=device())
-        if answers():
+        if answers() and outcomes:
             totals = torch.stack(outcomes).sum(0)
         dist.all_reduce(totals)
         loss, targets, tokens = totals.tolist()
         return Step(loss / max(targets, 1), int(targets), int(tokens), norm, skipped=not stepped)
+
+    def _fill_privately(self, gradients: PrivateGradients, data: Iterator[tuple[Batch, int]]) -> list[Tensor]:
+        """Gradients of customers, one after another; what each came to."""
+        outcomes: list[Tensor] = []
+
+        def losses() -> Iterator[Tensor]:
+            for each in data:
+                loss, loss_of = _forward(iter([each]), self._parallel)
+                outcomes.append(loss_of(loss)[2])
+                yield loss
+
+        gradients.fill(losses())
+        return outcomes
 
     @torch.no_grad()
     def forecasts(self, microbatches: Iterable[Batch], count: int) -> list[np.ndarray]:

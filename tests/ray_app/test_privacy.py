@@ -47,11 +47,11 @@ def import_(folder: Path, *words: object, code: int = 0) -> tuple[str, str]:
     )
 
 
-def registered(home: Path, name: str, content_hash: str, customers: int = 40) -> str:
+def registered(home: Path, name: str, content_hash: str, customers: int = 40, base: str | None = None) -> str:
     """A model that is nothing but its card."""
     folder = home / "models" / name
     folder.mkdir(parents=True)
-    settings = {"training": {"seed": 0}}
+    settings = {"training": {"seed": 0}, "base": base}
     data = {"content_hash": content_hash}
     card = {"data": data, "protocol": "cutoff", "customers": customers, "settings": settings}
     (folder / "card.json").write_text(json.dumps(card))
@@ -66,6 +66,8 @@ def erased_of(home: Path) -> dict[str, int]:
 def test_a_customer_is_erased_models_are_marked_and_the_proof_is_clean(home: Path) -> None:
     data = Dataset.open(home / "data" / "mine")
     known, gone = registered(home, "known", data.content_hash), registered(home, "gone", "data of last month")
+    child = registered(home, "child", data.content_hash, customers=0, base=known)
+    grandchild = registered(home, "grandchild", data.content_hash, customers=0, base=child)
     pseudonym = PseudonymKey(SECRET.encode()).customer("c003")
     pq.write_table(data.table("orders").slice(0, 2_000), home / "predictions.parquet")
     (home / "baselines").mkdir()
@@ -76,7 +78,7 @@ def test_a_customer_is_erased_models_are_marked_and_the_proof_is_clean(home: Pat
     done = last_json(out)
     assert [each["dataset"] for each in done["datasets"]] == [str(home / "data" / "mine")]
     assert done["files"] == [str(home / "predictions.parquet")]
-    assert sorted(done["models"]) == [known, gone]
+    assert sorted(done["models"]) == [known, gone, child, grandchild]
     assert done["found"] == done["unread"] == []
     assert done["searched"] >= 12
     assert pseudonym not in out + err
@@ -84,7 +86,7 @@ def test_a_customer_is_erased_models_are_marked_and_the_proof_is_clean(home: Pat
     assert Dataset.open(home / "data" / "mine").manifest["customers"] == 39
     again = last_json(demandcast(*words, home=home)[0])
     assert again["datasets"] == again["files"] == again["models"] == []
-    assert erased_of(home) == {known: 1, gone: 1}
+    assert erased_of(home) == {known: 1, gone: 1, child: 1, grandchild: 1}
     assert f"{known}: trained on 1 customer since erased: retrain" in demandcast("models", "list", home=home)[0]
 
 

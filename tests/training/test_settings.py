@@ -75,6 +75,8 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
         (1, ["layout.precision=fp8"], "fp8 needs a GPU and Transformer Engine"),
         (1, ["layout.precision=fp8", "base=some", "lora.rank=4"], "fp8 and lora.rank do not go together"),
         (1, ["lora.rank=4"], "adapts a pretrained model: name one with base"),
+        (1, ["training.refit=true", "privacy.epsilon=8"], "--set training.refit=false"),
+        (2, ["layout.tensor=2", "privacy.epsilon=8"], "every worker holds the whole model"),
         (2, ["training.microbatches=3"], "training.microbatches 3 cannot be shared by 2 workers"),
         (4, ["layout.tensor=2", "training.microbatches=3"], "by 4 workers with 2 copies of the model"),
         (4, ["layout.tensor=2", "training.min_workers=3"], "training.min_workers 3 must be at most the 4 workers"),

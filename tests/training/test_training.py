@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from opacus.accountants import PRVAccountant
 
 from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
@@ -86,6 +87,29 @@ def test_workers_share_one_model_and_it_becomes_a_calibrated_checkpoint(
     assert Predictor.load(tmp_path / "model").checkpoint.settings == spread.settings.model
     if "layout.tensor" in values:  # a pipeline needs another model, whose numbers are others
         assert losses(result)[:5] == pytest.approx(undisturbed[:5], abs=1e-3)
+
+
+def test_a_private_run_learns_from_customers_drawn_by_chance_and_says_what_it_promises(
+    shop: Dataset, tmp_path: Path
+) -> None:
+    base = plan(shop, workers=2, epochs=2)
+    private = base.model_copy(
+        update={"settings": base.settings.with_values({"privacy.epsilon": 4, "privacy.customers_per_step": 10})}
+    )
+
+    prepared = prepare(private)
+    rows = prepared.training.select_columns(["step", "lengths"]).to_pandas()
+    result = fit(prepared, "private", tmp_path, processors=1)
+    checkpoint, metrics = best(result, tmp_path, private=True)
+    promise = finish(private, "private", checkpoint, metrics, tmp_path / "model")["privacy"]
+
+    assert rows.step.is_monotonic_increasing
+    assert 40 < len(rows) < 120  # 40 customers, twice on average
+    assert metrics["progress"] == 1
+    assert promise == {"epsilon": 4, "delta": 1e-5, "noise": promise["noise"], "rate": 0.25, "steps": 8}
+    accountant = PRVAccountant()
+    accountant.history = [(promise["noise"], promise["rate"], promise["steps"])]
+    assert 3.9 < accountant.get_epsilon(delta=1e-5) <= 4
 
 
 def test_a_global_batch_that_the_workers_cannot_share_is_refused(shop: Dataset) -> None:
