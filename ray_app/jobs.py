@@ -51,8 +51,12 @@ def make_plan(
     if settings.base:
         version = registered_base(settings.base, home)
         base = location(version.checkpoint)
+        pretrained = load_checkpoint(base)
+        if settings.privacy.epsilon and "data" in pretrained.card:
+            learned = f"what {version} has learned of customers"
+            raise SettingsError(f"privacy.epsilon promises nothing of {learned}: leave out base")
         # An alias moves; what a model learned from must be known for as long as there is the model.
-        settings = settings.model_copy(update={"base": str(version), "model": load_checkpoint(base).settings})
+        settings = settings.model_copy(update={"base": str(version), "model": pretrained.settings})
     return Plan(
         data=absolute(data), settings=settings, base=base, protocol=chosen, customers=customers, workers=workers
     )

@@ -232,8 +232,11 @@ def test_a_pretrained_model_is_imported_fine_tuned_and_answers(
     tuned = last_json(out)
     assert tuned["model"] == "tuned@1"
     card = last_json(demandcast("models", "show", "tuned", "--json", home=home)[0])["card"]
-    assert (card["settings"]["base"], card["settings"]["model"]["family"]) == ("base", "gpt_neox")
+    assert (card["settings"]["base"], card["settings"]["model"]["family"]) == ("base@1", "gpt_neox")
     assert tuned["metrics"]["ndcg@10"] > 0.4
+    private = ("--set", "privacy.epsilon=8", "--set", "base=tuned")
+    _, err = demandcast("train", "--data", shop.folder, *arguments, *private, home=home, code=2)
+    assert "what tuned@1 has learned of customers" in err
 
 
 def test_serve_says_when_it_is_ready_answers_follows_the_champion_sleeps_wakes_and_ends_with_ctrl_c(
