@@ -5,7 +5,10 @@ benchmarks/forecasts.py calls this in the environment .venv-forecast-peers, whic
     .venv-forecast-peers/bin/python benchmarks/forecast_peers.py --data DIR --origins 2017-11-06,2017-12-04 --out DIR
 
 For each origin, with nothing from it on: units.parquet gets the units of each of the most sold items within the next 28
-days by statsforecast's methods, on weekly sales; orders.parquet the chance that each customer orders in that time: by
+days by statsforecast's methods, on weekly sales, with conformal intervals: as far about the forecast as the method was
+off in such a share of the WINDOWS times before, a week apart. Those of single weeks, which statsforecast gives, do not
+add up to one of their sum. "AutoETS, native" is told the sales of every 28 days instead, and gives the intervals of its
+own law. orders.parquet the chance that each customer orders in that time: by
 BG/NBD as pymc-marketing fits it (Fader, Hardie & Lee, 2005; maximum a posteriori), and by logistic regression on
 recency, frequency and money, and on recency alone, learned from the 28 days before the origin.
 """
@@ -26,6 +29,10 @@ from statsforecast import StatsForecast
 from statsforecast.models import TSB, AutoETS, CrostonClassic, CrostonOptimized, WindowAverage
 
 DAYS, WEEKS, ITEMS = 28, 4, 200
+WINDOWS = 10
+LEVELS = (50, 80, 95)
+ENDS = {"lo": "low", "hi": "high"}
+NATIVE = "AutoETS, native"
 SERIES = {
     "4-week mean": WindowAverage(WEEKS),
     "AutoETS": AutoETS(season_length=1),
@@ -36,7 +43,7 @@ SERIES = {
 
 
 def units(lines: pd.DataFrame, origin: datetime) -> pd.DataFrame:
-    """Forecasts of item_id by method, summed over the weeks after the origin."""
+    """Forecasts of item_id by method, summed over the weeks after the origin, with low_* and high_* of LEVELS."""
     past = lines[lines.ts < origin]
     most = past.groupby("item_id").quantity.sum().nlargest(ITEMS).index
     week = -((origin - past.ts) // timedelta(days=7)) - 1
@@ -50,7 +57,28 @@ def units(lines: pd.DataFrame, origin: datetime) -> pd.DataFrame:
         model.alias = name
     found = StatsForecast(models, freq=1).forecast(df=table, h=WEEKS)
     sums = found.groupby("unique_id")[list(SERIES)].sum().clip(lower=0)
-    return sums.rename_axis("item_id").reset_index().melt("item_id", var_name="method", value_name="units")
+    sums = sums.rename_axis("item_id").reset_index().melt("item_id", var_name="method", value_name="units")
+    tested = StatsForecast(models, freq=1).cross_validation(table, h=WEEKS, n_windows=WINDOWS, step_size=1)
+    tested = tested.groupby(["unique_id", "cutoff"])[["y", *SERIES]].sum().clip(lower=0)
+    off = tested[list(SERIES)].sub(tested.y, axis=0).abs().groupby("unique_id")
+    for level in LEVELS:
+        far = off.quantile(level / 100).rename_axis("item_id").reset_index()
+        far = far.melt("item_id", var_name="method", value_name="far")
+        far = sums.merge(far, on=["item_id", "method"], validate="one_to_one").far
+        sums[f"low_{level}"], sums[f"high_{level}"] = (sums.units - far).clip(lower=0), sums.units + far
+    return pd.concat([sums, native(table)])
+
+
+def native(weekly: pd.DataFrame) -> pd.DataFrame:
+    """What `units` gives, by AutoETS on the sales of every 28 days, as many as are whole."""
+    table = weekly.assign(ds=-((-weekly.ds - 1) // WEEKS) - 1)
+    table = table[table.ds > table.ds.min()] if (-weekly.ds.min()) % WEEKS else table
+    table = table.groupby(["unique_id", "ds"], as_index=False).y.sum()
+    found = StatsForecast([AutoETS(season_length=1)], freq=1).forecast(df=table, h=1, level=list(LEVELS))
+    columns = {f"AutoETS-{end}-{level}": f"{name}_{level}" for level in LEVELS for end, name in ENDS.items()}
+    found = found.rename(columns={"unique_id": "item_id", "AutoETS": "units", **columns}).drop(columns="ds")
+    numbers = found.columns.drop("item_id")
+    return found.assign(method=NATIVE, **found[numbers].clip(lower=0))
 
 
 def features(orders: pd.DataFrame, moment: datetime) -> pd.DataFrame:

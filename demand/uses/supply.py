@@ -30,7 +30,7 @@ NO_GROUP = ""
 
 @dataclass(frozen=True)
 class Expected:
-    """Sums over customers, (V,) each, or (G,) of groups.
+    """Sums over customers, (..., V) each, or (..., G) of groups.
 
     Attributes:
         units, amount: expected, in units and in currency units.
@@ -42,21 +42,25 @@ class Expected:
     amount: np.ndarray
 
     @classmethod
-    def of(cls, outlook: Outlook) -> "Expected":
-        """Of some customers: each purchase of an item holds what the customer's usually hold."""
+    def each(cls, outlook: Outlook) -> "Expected":
+        """Of each customer, (R, V): each purchase of an item holds what the customer's usually hold."""
         quantities, amounts = outlook.worth()
-        each = np.divide(quantities, outlook.purchases, out=np.zeros_like(quantities), where=outlook.purchases > 0)
-        return cls(*(part.sum(0, dtype=np.float64) for part in (quantities, quantities * each, amounts)))
+        one = np.divide(quantities, outlook.purchases, out=np.zeros_like(quantities), where=outlook.purchases > 0)
+        return cls(quantities, quantities * one, amounts)
 
     @classmethod
-    def total(cls, parts: Sequence["Expected"]) -> "Expected":
-        """Of all customers, from parts of them."""
-        return cls(*(np.sum([getattr(part, name) for part in parts], axis=0) for name in cls.__dataclass_fields__))
+    def of(cls, outlook: Outlook) -> "Expected":
+        """Of some customers together."""
+        return cls(*cls.each(outlook).parts.sum(1, dtype=np.float64))
+
+    @property
+    def parts(self) -> np.ndarray:
+        """(3, ..., V): the fields, as `Expected(*parts)` takes them."""
+        return np.stack([self.units, self.units_variance, self.amount])
 
     def grouped(self, groups: np.ndarray, count: int) -> "Expected":
         """Sums over groups. `groups`: (V,) the number of each item's group, below `count`."""
-        parts = (self.units, self.units_variance, self.amount)
-        return Expected(*(np.bincount(groups, part, count) for part in parts))
+        return Expected(*in_groups(self.parts, groups, count))
 
 
 def groups_of(catalogue: Catalogue, by: str) -> tuple[np.ndarray, list[str]]:
@@ -69,6 +73,13 @@ def groups_of(catalogue: Catalogue, by: str) -> tuple[np.ndarray, list[str]]:
     known = sorted(set(names))
     place = {name: number for number, name in enumerate(known)}
     return np.array([place[name] for name in names]), known
+
+
+def in_groups(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """(..., V) summed over groups, (..., G), as `Expected.grouped`."""
+    sums = np.zeros((count, *values.shape[:-1]))
+    np.add.at(sums, groups, np.moveaxis(values, -1, 0))
+    return np.moveaxis(sums, 0, -1)
 
 
 @dataclass(frozen=True)

@@ -49,17 +49,6 @@ def test_groups_add_up_to_everything_whatever_they_are(catalogue: Catalogue) -> 
         assert grouped.amount.sum() == pytest.approx(found.amount.sum())
 
 
-def test_parts_of_the_customers_add_up(catalogue: Catalogue) -> None:
-    purchases = np.random.default_rng(1).random((2, len(catalogue)))
-    both = Expected.of(outlook(catalogue, purchases, Customer("a"), Customer("b")))
-    parts = [Expected.of(outlook(catalogue, purchases[[row]], Customer("a"))) for row in (0, 1)]
-
-    together = Expected.total(parts)
-
-    for name in ("units", "units_variance", "amount"):
-        np.testing.assert_allclose(getattr(together, name), getattr(both, name))
-
-
 @pytest.mark.parametrize(("shock", "falls"), [(0.0, 0.0), (0.2, 0.0), (0.3, 0.4)])
 def test_intervals_hold_as_much_as_they_say(shock: float, falls: float) -> None:
     """`shock`: of a total of 100, as a share of it, beyond chance; it falls by a power of the total."""
