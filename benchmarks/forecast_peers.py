@@ -58,7 +58,7 @@ def units(lines: pd.DataFrame, origin: datetime) -> pd.DataFrame:
     found = StatsForecast(models, freq=1).forecast(df=table, h=WEEKS)
     sums = found.groupby("unique_id")[list(SERIES)].sum().clip(lower=0)
     sums = sums.rename_axis("item_id").reset_index().melt("item_id", var_name="method", value_name="units")
-    tested = StatsForecast(models, freq=1).cross_validation(table, h=WEEKS, n_windows=WINDOWS, step_size=1)
+    tested = StatsForecast(models, freq=1).cross_validation(df=table, h=WEEKS, n_windows=WINDOWS, step_size=1)
     tested = tested.groupby(["unique_id", "cutoff"])[["y", *SERIES]].sum().clip(lower=0)
     off = tested[list(SERIES)].sub(tested.y, axis=0).abs().groupby("unique_id")
     for level in LEVELS:

@@ -4,9 +4,12 @@
     .venv/bin/python benchmarks/forecasts.py --data DIR --origins 2017-09-11,2017-10-09,2017-11-06
 
 One model, which must have learned from nothing from the first origin on (demandcast train --cutoff), is asked at each
-origin about every customer with an order before, and reads what sold until then. Totals are units of the 200 items
-most sold until then, within 28 days, new customers' purchases among what was really sold: WAPE, the items' absolute
-errors over the sum sold. benchmarks/forecast_peers.py says what it is compared with.
+origin about every customer with an order before, and reads what sold until then: as 'demandcast apply forecast' does,
+which asks about the two periods before as well. Its sums without that level of late are a row of their own. Totals are
+units of the 200 items most sold until then, within 28 days, new customers' purchases among what was really sold: WAPE,
+the items' absolute errors over the sum sold; how many items lie within intervals of 50, 80 and 95 %; and the weighted
+interval score of these (Bracher et al., 2021) over the sum sold: the nearer and narrower they are, the lower it is.
+benchmarks/forecast_peers.py says what it is compared with.
 """
 
 import argparse
@@ -20,49 +23,84 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from demand.dataset import Dataset
+from demand.catalogue import PURCHASES
+from demand.dataset import Dataset, earlier
 from demand.errors import DemandError
 from demand.moments import DAY, moment
-from demand.protocols import TEST, Cutoff
 from demand.questions import Question
 from demand.reliability import brier_score, log_loss, ranking_chance
+from demand.uses.supply import LEVELS, Expected, Past, Supply, interval
 from modeling.predictor import Predictor
 from modeling.registry import Registry
 from ray_app.home import Home
-from training.totals import totals
 
 ROOT = Path(__file__).resolve().parent.parent
 DAYS = 28
-MODEL = "demandcast"
+MODEL, WITHOUT = "demandcast", "demandcast, without level"
 PEER = ROOT / ".venv-forecast-peers" / "bin" / "python"
 
 
-def answers(predictor: Predictor, dataset: Dataset, origin: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The model's units by item, and its chance of an order by customer."""
-    protocol = Cutoff(cutoff=moment(origin), days=DAYS)
-    predictor.read_sales(protocol.lines(dataset, TEST))
-    questions = protocol.questions(dataset, dataset.customer_ids, predictor.catalogue, TEST)
-    asked = [Question(each, moment(origin), DAYS) for each in questions.everyone]
-    forecasts = predictor.forecasts(asked)
-    baskets = questions.horizon_baskets + questions.other_baskets
-    rates = forecasts[:, 1:]
-    purchases = predictor.purchases(rates, predictor.calibrate(rates, asked), asked)
-    found = totals(purchases, questions.everyone, baskets, predictor.catalogue)
-    units = pd.DataFrame({"item_id": predictor.catalogue.item_ids, "units": found.expected_quantity})
-    orders = pd.DataFrame({"customer_id": [each.customer_id for each in questions.everyone], "chance": forecasts[:, 0]})
-    return units.assign(method=MODEL, origin=origin), orders.assign(method=MODEL, origin=origin)
+class Answers:
+    """What a model says at moments, of which each is asked about once."""
+
+    def __init__(self, predictor: Predictor, dataset: Dataset) -> None:
+        self.predictor, self.dataset = predictor, dataset
+        self.items = predictor.catalogue.item_ids
+        self._known: dict[int, tuple[Past, pd.DataFrame]] = {}
+
+    def at(self, start: int) -> tuple[Past, pd.DataFrame]:
+        """Of the days from a moment on: items, with what they sold, and each customer's chance of an order."""
+        if start not in self._known:
+            self._known[start] = self._ask(start)
+        return self._known[start]
+
+    def _ask(self, start: int) -> tuple[Past, pd.DataFrame]:
+        self.predictor.read_sales(self.dataset.lines(PURCHASES, earlier(start)))
+        questions = [Question(each, start, DAYS) for each in self.dataset.customers(before=start) if each.orders]
+        outlook = self.predictor.outlook(questions)
+        sold = truth(self.dataset, start).groupby("item_id").quantity.sum().reindex(self.items, fill_value=0.0)
+        orders = {"customer_id": [each.customer.customer_id for each in questions], "chance": outlook.orders}
+        return Past(Expected.of(outlook), sold.to_numpy()), pd.DataFrame(orders)
+
+    def units(self, origin: str) -> pd.DataFrame:
+        """Item by item, with intervals, and without the level of late."""
+        start = moment(origin)
+        past = [self.at(start - periods * DAYS * DAY)[0] for periods in (2, 1)]
+        now = self.at(start)[0].expected
+        found = Supply.of(now, past, np.arange(len(self.items)), len(self.items))
+        rows = pd.DataFrame({"item_id": self.items, "units": found.expected.units, "method": MODEL})
+        for level in LEVELS:
+            low, high = interval(found.expected, found.spread, level)
+            rows[f"low_{level * 100:.0f}"], rows[f"high_{level * 100:.0f}"] = low, high
+        return pd.concat([rows, pd.DataFrame({"item_id": self.items, "units": now.units, "method": WITHOUT})])
+
+    def orders(self, origin: str) -> pd.DataFrame:
+        """Customer by customer."""
+        return self.at(moment(origin))[1].assign(method=MODEL)
 
 
-def truth(dataset: Dataset, origin: str) -> pd.DataFrame:
-    """Order lines of the days after an origin."""
+def truth(dataset: Dataset, start: int) -> pd.DataFrame:
+    """Order lines of the days from a moment on."""
     lines = dataset.table("orders", ["customer_id", "ts", "item_id", "quantity"]).to_pandas()
-    since = pd.Timestamp(moment(origin), unit="us", tz="UTC")
+    since = pd.Timestamp(start, unit="us", tz="UTC")
     return lines[(lines.ts >= since) & (lines.ts < since + pd.Timedelta(DAYS * DAY, unit="us"))]
 
 
+def intervals(forecast: pd.DataFrame, real: np.ndarray) -> dict[str, float]:
+    """How much of what was sold lies within, and the score."""
+    off = np.abs(forecast.units.to_numpy() - real) / 2
+    found = {}
+    for level in LEVELS:
+        low, high = (forecast[f"{end}_{level * 100:.0f}"].to_numpy() for end in ("low", "high"))
+        found[f"in {level:.0%}"] = np.mean((low <= real) & (real <= high)) if np.isfinite(low).all() else np.nan
+        beyond = np.maximum(low - real, 0) + np.maximum(real - high, 0)
+        off = off + (1 - level) / 2 * (high - low) + beyond
+    return {**found, "score": off.sum() / (len(LEVELS) + 0.5) / real.sum()}
+
+
 def judged(units: pd.DataFrame, orders: pd.DataFrame, then: pd.DataFrame) -> pd.DataFrame:
-    """By method at one origin: WAPE, bias, AUC, log loss and Brier score, on the same items and customers."""
-    items = set(units[units.method != MODEL].item_id)
+    """By method at one origin: WAPE, bias, intervals, AUC, log loss, Brier score, on the same items and customers."""
+    items = set(units[~units.method.isin([MODEL, WITHOUT])].item_id)
     sold = then.groupby("item_id").quantity.sum()
     rows: dict[str, dict[str, float]] = {}
     for method, each in units[units.item_id.isin(items)].groupby("method"):
@@ -70,6 +108,7 @@ def judged(units: pd.DataFrame, orders: pd.DataFrame, then: pd.DataFrame) -> pd.
         rows[str(method)] = {
             "WAPE": np.abs(each.units.to_numpy() - real).sum() / real.sum(),
             "bias": each.units.sum() / real.sum() - 1,
+            **intervals(each, real),
         }
     customers = set.intersection(*(set(each.customer_id) for _, each in orders.groupby("method")))
     for method, each in orders[orders.customer_id.isin(customers)].groupby("method"):
@@ -114,12 +153,12 @@ def main() -> None:
         subprocess.run([str(PEER), script, *options], check=True)
         units, orders = (pd.read_parquet(Path(folder) / f"{name}.parquet") for name in ("units", "orders"))
     found = {}
+    answers = Answers(predictor, dataset)
     for origin in origins:
-        own_units, own_orders = answers(predictor, dataset, origin)
         found[origin] = judged(
-            pd.concat([units[units.origin == origin], own_units]),
-            pd.concat([orders[orders.origin == origin], own_orders]),
-            truth(dataset, origin),
+            pd.concat([units[units.origin == origin], answers.units(origin)]),
+            pd.concat([orders[orders.origin == origin], answers.orders(origin)]),
+            truth(dataset, moment(origin)),
         )
     console = Console()
     for origin, table in found.items():

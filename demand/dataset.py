@@ -71,9 +71,7 @@ class Dataset:
 
         Filters see moments as they are in the file, also where days are whole.
         """
-        table = read_table(
-            self._file(name), columns=columns, filters=self._chosen(name, filters), schema=TABLES[name]
-        )
+        table = read_table(self._file(name), columns=columns, filters=self._chosen(name, filters), schema=TABLES[name])
         return _by_day(table) if self.whole_days and name == "orders" else table
 
     def lines(self, columns: list[str], filters: Any = None) -> Iterator[pa.Table]:

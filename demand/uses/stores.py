@@ -1,7 +1,7 @@
 """Stores: what customers will buy, shared among the stores where they buy.
 
-A customer's purchases are taken to fall to stores as the customer's own orders did, late ones more than early ones, with
-one order more that lies where all customers' orders do: so who ordered once may yet go elsewhere, and who never ordered
+A customer's purchases are taken to fall to stores as its own orders did, late ones more than early ones, with one
+order more that lies where all customers' orders do: so who ordered once may yet go elsewhere, and who never ordered
 goes where all go.
 
 Shapes: S stores, V catalogue items; 3 for the fields of demand.uses.supply.Expected.
@@ -48,7 +48,9 @@ class Placed:
         orders = np.array([[each[store] for each in been] for store in stores]).reshape(len(stores), len(been))
         times = orders.sum(0) + 1
         parts = Expected.each(outlook).parts
-        return cls(stores, orders.sum(1), np.einsum("sr,frv->sfv", orders / times, parts, optimize=True), 1 / times @ parts)
+        return cls(
+            stores, orders.sum(1), np.einsum("sr,frv->sfv", orders / times, parts, optimize=True), 1 / times @ parts
+        )
 
     @classmethod
     def total(cls, parts: Iterable["Placed"]) -> "Placed":

@@ -3,12 +3,13 @@
 Of each customer purchases are taken as a Poisson process, so totals differ from what is expected by chance. They differ
 by more, because what moves all customers alike (weather, a campaign) is in no history: how much more is learned from an
 earlier period whose sales are known, and that share of the total is added to what chance does. Of a large total it is a
-smaller share: what moves one group up moves another down.
+smaller share: what moves one group up moves another down. And much of what an item sold beyond what was expected stays
+for weeks (a season, a price, new customers): that is learned from earlier periods, too.
 
-Shapes: V catalogue items, G groups.
+Shapes: V catalogue items, G groups, R customers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,6 +25,9 @@ FEWEST = 5
 """Groups from which the power can be told."""
 SMALLEST, LARGEST = 1e-3, 10.0
 """Shares of HUNDRED units."""
+STAYS, FADES, FEW = 0.7, 0.5, 10.0
+"""By trial (docs/quality.md): how much of the logarithm of what an item sold over what was expected is there in the
+next period too, what a period counts beside the one after it, and units added to both sides of that comparison."""
 NO_GROUP = ""
 """The group of items without a category, or a department."""
 
@@ -83,6 +87,66 @@ def in_groups(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Past:
+    """A period that is over.
+
+    Attributes:
+        expected: of it, with nothing known of it, (..., V).
+        sold: units that were really sold in it, (..., V).
+    """
+
+    expected: Expected
+    sold: np.ndarray
+
+    @property
+    def whole(self) -> "Past":
+        """Of items alone, (V,)."""
+        parts = self.expected.parts
+        return Past(
+            Expected(*parts.reshape(len(parts), -1, parts.shape[-1]).sum(1)),
+            self.sold.reshape(-1, parts.shape[-1]).sum(0),
+        )
+
+
+@dataclass(frozen=True)
+class Level:
+    """What items are expected to sell is off by a factor, as it was of late: the sum of all items by the same one, each
+    item against that by STAYS of it, as logarithms.
+
+    Attributes:
+        factors: (V,).
+    """
+
+    factors: np.ndarray
+
+    @classmethod
+    def of(cls, past: Sequence[Past], items: int) -> Self:
+        """From periods one after the other; without any, or where nothing was sold in them, 1.
+
+        Args:
+            past: the latest last.
+            items: V.
+        """
+        expected, sold = np.zeros(items), np.zeros(items)
+        for each in past:
+            expected = FADES * expected + each.whole.expected.units
+            sold = FADES * sold + each.whole.sold
+        if not sold.any() or not expected.any():
+            return cls(np.ones(items))
+        everything = sold.sum() / expected.sum()
+        return cls(everything * ((sold + FEW) / (everything * expected + FEW)) ** STAYS)
+
+    @classmethod
+    def said(cls, factors: Mapping[str, float], catalogue: Catalogue) -> Self:
+        """By item id, as somebody says them; of other items 1."""
+        return cls(np.array([factors.get(item, 1.0) for item in catalogue.item_ids]))
+
+    def on(self, expected: Expected) -> Expected:
+        """What is expected, (..., V), with it."""
+        return Expected(*(expected.parts * self.factors))
+
+
+@dataclass(frozen=True)
 class Spread:
     """How far totals differ beyond chance, as a share of them: the less, the larger they are.
 
@@ -106,7 +170,7 @@ class Spread:
         Of fewer than FEWEST groups only one share can be told, by the method of moments.
 
         Args:
-            sold: (G,) units that were really sold in it.
+            expected, sold: of any shape; the units that were really sold.
         """
         from scipy.optimize import minimize  # takes a while to load
 
@@ -137,3 +201,34 @@ def interval(expected: Expected, spread: Spread, level: float) -> tuple[np.ndarr
     tail = (1 - level) / 2
     shape, scale = mean**2 / variance, variance / mean
     return gamma.ppf(tail, shape, scale=scale), gamma.ppf(1 - tail, shape, scale=scale)
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What all customers together will buy.
+
+    Attributes:
+        expected: with the level of late, (..., G).
+    """
+
+    expected: Expected
+    spread: Spread
+    level: Level
+
+    @classmethod
+    def of(cls, now: Expected, past: Sequence[Past], groups: np.ndarray, count: int) -> "Supply":
+        """Grouped as `Expected.grouped` does it.
+
+        The spread is that of the last period, whose level was taken from those before it: of a level that knew the
+        period itself intervals would be too narrow.
+
+        Args:
+            now: what is expected, (..., V).
+            past: periods that are over, the latest last, which is split as `now` is.
+        """
+        *earlier, last = past
+        items = now.units.shape[-1]
+        told = Level.of(earlier, items).on(last.expected).grouped(groups, count)
+        spread = Spread.fit(told, in_groups(last.sold, groups, count))
+        level = Level.of(past, items)
+        return cls(level.on(now).grouped(groups, count), spread, level)
