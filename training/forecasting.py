@@ -19,7 +19,7 @@ from demand.moments import DAY, moment
 from demand.tables import TABLES
 from demand.uses.outlook import Outlook
 from demand.uses.stores import UNKNOWN, Placed
-from demand.uses.supply import GROUPINGS, LEVELS, Expected, Past, Supply, groups_of, interval
+from demand.uses.supply import GROUPINGS, LEVELS, Expected, Past, Supply, by_week, groups_of, interval
 from training.prediction import Asked, ask_all, write_rows
 
 WEEK = 7
@@ -121,14 +121,12 @@ class Places:
 
 
 def _expected(asked: Asked, split: Split, stores: Sequence[str]) -> Expected:
-    """Of each week and store, (W, S, V): what is expected within it is what is expected until its end, less until the
-    end of the week before."""
+    """Of each week and store, (W, S, V)."""
     until = [
         Placed.total(map(Places.read, ask_all(replace(asked, horizon_days=days), Places(split.stores)))).among(stores)
         for days in split.ends(asked.horizon_days)
     ]
-    rising = np.minimum(np.maximum.accumulate([each.parts for each in until]), until[-1].parts)
-    return Expected(*np.moveaxis(np.diff(rising, axis=0, prepend=0), 1, 0))
+    return by_week(until)
 
 
 def _sold(asked: Asked, split: Split, stores: Sequence[str], catalogue: Catalogue) -> np.ndarray:

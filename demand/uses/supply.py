@@ -86,6 +86,16 @@ def in_groups(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
     return np.moveaxis(sums, 0, -1)
 
 
+def by_week(until: Sequence[Expected]) -> Expected:
+    """(W, ..., V): within a week is what is expected until its end, less what is until the end of the week before.
+
+    Args:
+        until: the end of each week, (..., V) each; all of them together are the last.
+    """
+    rising = np.minimum(np.maximum.accumulate([each.parts for each in until]), until[-1].parts)
+    return Expected(*np.moveaxis(np.diff(rising, axis=0, prepend=0), 1, 0))
+
+
 @dataclass(frozen=True)
 class Past:
     """A period that is over.
