@@ -99,9 +99,11 @@ class Answers:
         return pd.concat([forecast, *more])
 
     def _summed(self, start: int, axes: tuple[int, ...]) -> Past:
-        """Over some axes of (3, W, S, V)."""
+        """Over some axes of (3, W, S, V), which then are of one."""
         past, _ = self.at(start)
-        return Past(Expected(*past.expected.parts.sum(axes)), past.sold[None].sum(axes)[0])
+        return Past(
+            Expected(*past.expected.parts.sum(axes, keepdims=True)), past.sold[None].sum(axes, keepdims=True)[0]
+        )
 
 
 def intervals(forecast: pd.DataFrame, real: np.ndarray) -> dict[str, float]:

@@ -173,21 +173,21 @@ def supply(predictor: Predictor, dataset: Dataset, cutoff: int) -> dict[str, dic
         lines = lines[(lines.ts >= since) & (lines.ts < since + pd.Timedelta(DAYS, "D"))]
         units = lines.groupby("item_id").quantity.sum()
         sold = units.reindex(predictor.catalogue.item_ids, fill_value=0.0).to_numpy()
-        periods.append(Past(Expected.of(outlook), sold))
+        periods.append(Past(Expected(*Expected.of(outlook).parts[:, None]), sold[None]))
     *past, then = periods
     found = {}
     for by in GROUPINGS:
         groups, names = groups_of(predictor.catalogue, by)
-        real = in_groups(then.sold, groups, len(names))
+        real = in_groups(then.sold, groups, len(names))[0]
         totals = Supply.of(then.expected, past, groups, len(names))
         most = np.argsort(-predictor.catalogue.orders, kind="stable")[:ITEMS]
         judged = most if by == "item" else np.arange(len(names))
         row = {"groups": float(len(judged)), "of 100 off": totals.spread.share, "falls": totals.spread.falls}
         for level in LEVELS:
             low, high = interval(totals.expected, totals.spread, level)
-            inside = (low <= real) & (real <= high)
+            inside = (low[0] <= real) & (real <= high[0])
             row[f"in {level:.0%}"] = float(inside[judged].mean())
-        off = np.abs(totals.expected.units - real)[judged].sum()
+        off = np.abs(totals.expected.units[0] - real)[judged].sum()
         found[by] = {**row, "WAPE": float(off / real[judged].sum())}
     return found
 

@@ -72,8 +72,8 @@ def forecast(asked: Asked, split: Split, out: Location) -> Supply:
     before = replace(asked, as_of=lately.as_of - asked.horizon_days * DAY)
     past = [Past(_expected(lately, split, stores), _sold(lately, split, stores, catalogue))]
     if moment(Dataset.open(asked.data).manifest["first_order"]) < before.as_of:
-        whole = Split()
-        past.insert(0, Past(_expected(before, whole, [UNKNOWN]), _sold(before, whole, [UNKNOWN], catalogue)))
+        whole = replace(split, weeks=False)
+        past.insert(0, Past(_expected(before, whole, stores), _sold(before, whole, stores, catalogue)))
     groups, names = groups_of(catalogue, split.by)
     now = _expected(asked, split, stores)
     found = Supply.of(now, past, groups, len(names))

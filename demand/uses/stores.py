@@ -7,8 +7,8 @@ goes where all go.
 Shapes: S stores, V catalogue items; 3 for the fields of demand.uses.supply.Expected.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,7 @@ class Placed:
         """Of the customers asked about; all in one store where it is not to be split."""
         been = [_orders(each.customer, each.as_of, split) for each in outlook.questions]
         stores = sorted(set().union(*been))
-        orders = np.array([[each[store] for each in been] for store in stores]).reshape(len(stores), len(been))
+        orders = np.array([[each.get(store, 0.0) for each in been] for store in stores]).reshape(len(stores), len(been))
         times = orders.sum(0) + 1
         parts = Expected.each(outlook).parts
         return cls(
@@ -55,7 +55,7 @@ class Placed:
     @classmethod
     def total(cls, parts: Iterable["Placed"]) -> "Placed":
         """Of all customers, from parts of them, of which it holds one at a time. There must be one."""
-        orders: Counter[str] = Counter()
+        orders: defaultdict[str, float] = defaultdict(float)
         own: dict[str, np.ndarray] = {}
         rest: np.ndarray | float = 0.0
         for part in parts:
@@ -77,9 +77,9 @@ class Placed:
         return Expected(*np.moveaxis(found, 1, 0))
 
 
-def _orders(customer: Customer, as_of: int, split: bool) -> Counter[str]:
+def _orders(customer: Customer, as_of: int, split: bool) -> Mapping[str, float]:
     """A customer's orders by store, each counted less the older it is."""
-    found: Counter[str] = Counter()
+    found: defaultdict[str, float] = defaultdict(float)
     for order in customer.orders:
         found[(order.store or UNKNOWN) if split else UNKNOWN] += 2 ** (-(as_of - order.ts) / DAY / HALF_LIFE_DAYS)
     return found

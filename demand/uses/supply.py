@@ -6,7 +6,7 @@ earlier period whose sales are known, and that share of the total is added to wh
 smaller share: what moves one group up moves another down. And much of what an item sold beyond what was expected stays
 for weeks (a season, a price, new customers): that is learned from earlier periods, too.
 
-Shapes: V catalogue items, G groups, R customers.
+Shapes: S stores, V catalogue items, G groups, R customers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,9 @@ FEWEST = 5
 """Groups from which the power can be told."""
 SMALLEST, LARGEST = 1e-3, 10.0
 """Shares of HUNDRED units."""
-STAYS, FADES, FEW = 0.7, 0.5, 10.0
-"""By trial (docs/quality.md): how much of the logarithm of what an item sold over what was expected is there in the
-next period too, what a period counts beside the one after it, and units added to both sides of that comparison."""
+STAYS, STORES_STAY, FADES, FEW = 0.7, 0.5, 0.5, 10.0
+"""By trial (docs/quality.md): how much of the logarithm of what an item, or a store, sold over what was expected is
+there in the next period too, what a period counts beside the one after it, and units added to both sides of that."""
 NO_GROUP = ""
 """The group of items without a category, or a department."""
 
@@ -108,14 +108,31 @@ class Past:
     expected: Expected
     sold: np.ndarray
 
-    @property
-    def whole(self) -> "Past":
-        """Of items alone, (V,)."""
-        parts = self.expected.parts
-        return Past(
-            Expected(*parts.reshape(len(parts), -1, parts.shape[-1]).sum(1)),
-            self.sold.reshape(-1, parts.shape[-1]).sum(0),
-        )
+    def units(self, axis: int) -> np.ndarray:
+        """(2, N) expected and sold, summed over all axes but one of N."""
+        both = np.moveaxis([self.expected.units, self.sold], axis, -1)
+        return both.reshape(2, -1, both.shape[-1]).sum(1)
+
+
+def _of_late(past: Sequence[Past], axis: int) -> tuple[float, np.ndarray]:
+    """What was sold over what was expected, of all together and, against that, along one axis, (N,); where nothing was
+    sold, 1."""
+    expected, sold = np.sum([FADES**ago * each.units(axis) for ago, each in enumerate(reversed(past))], axis=0)
+    everything = sold.sum() / expected.sum() if sold.any() and expected.any() else 0.0
+    if not everything:
+        return 1.0, np.ones(len(sold))
+    return everything, (sold + FEW) / (everything * expected + FEW)
+
+
+def moved(expected: Expected, past: Sequence[Past]) -> Expected:
+    """With more in stores that sold more of late, against all, than was expected, and with each item's sum over stores
+    as it was. All of (..., S, V)."""
+    if not past:
+        return expected
+    shares = _of_late(past, axis=-2)[1][:, None] ** STORES_STAY
+    sums = (expected.units * shares).sum(-2, keepdims=True)
+    kept = np.divide(expected.units.sum(-2, keepdims=True), sums, out=np.ones_like(sums), where=sums > 0)
+    return Expected(*(expected.parts * shares * kept))
 
 
 @dataclass(frozen=True)
@@ -137,14 +154,10 @@ class Level:
             past: the latest last.
             items: V.
         """
-        expected, sold = np.zeros(items), np.zeros(items)
-        for each in past:
-            expected = FADES * expected + each.whole.expected.units
-            sold = FADES * sold + each.whole.sold
-        if not sold.any() or not expected.any():
+        if not past:
             return cls(np.ones(items))
-        everything = sold.sum() / expected.sum()
-        return cls(everything * ((sold + FEW) / (everything * expected + FEW)) ** STAYS)
+        everything, against_it = _of_late(past, axis=-1)
+        return cls(everything * against_it**STAYS)
 
     @classmethod
     def said(cls, factors: Mapping[str, float], catalogue: Catalogue) -> Self:
@@ -233,12 +246,12 @@ class Supply:
         period itself intervals would be too narrow.
 
         Args:
-            now: what is expected, (..., V).
-            past: periods that are over, the latest last, which is split as `now` is.
+            now: what is expected, (..., S, V), where stores do not matter of one.
+            past: periods that are over, with the same stores, the latest last, which is split as `now` is.
         """
         *earlier, last = past
         items = now.units.shape[-1]
-        told = Level.of(earlier, items).on(last.expected).grouped(groups, count)
+        told = Level.of(earlier, items).on(moved(last.expected, earlier)).grouped(groups, count)
         spread = Spread.fit(told, in_groups(last.sold, groups, count))
         level = Level.of(past, items)
-        return cls(level.on(now).grouped(groups, count), spread, level)
+        return cls(level.on(moved(now, past)).grouped(groups, count), spread, level)

@@ -17,6 +17,7 @@ from demand.uses.supply import (
     LEVELS,
     SMALLEST,
     STAYS,
+    STORES_STAY,
     Expected,
     Level,
     Past,
@@ -24,6 +25,7 @@ from demand.uses.supply import (
     Supply,
     groups_of,
     interval,
+    moved,
 )
 
 AS_OF = moment("2024-06-01")
@@ -136,7 +138,7 @@ def test_without_a_period_in_which_anything_sold_the_level_is_as_it_was_learned(
 
 
 @settings(deadline=None)
-@given(st.integers(0, 99), st.sampled_from([(3,), (2, 3), (4, 2, 3)]))
+@given(st.integers(0, 99), st.sampled_from([(1, 3), (2, 3), (4, 2, 3)]))
 def test_groups_of_leveled_items_add_up_however_they_are_split(seed: int, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(seed)
     past = [Past(Expected(*rng.gamma(2, 9, (3, *shape))), rng.poisson(9, shape)) for _ in range(2)]
@@ -148,12 +150,12 @@ def test_groups_of_leveled_items_add_up_however_they_are_split(seed: int, shape:
     assert (items.level.factors == groups.level.factors).all()
     assert items.expected.units.shape == shape
     assert groups.expected.units[..., 0] == pytest.approx(items.expected.units[..., [0, 2]].sum(-1))
-    assert items.expected.amount == pytest.approx(now.amount * items.level.factors)
+    assert items.expected.units.sum(-2) == pytest.approx((now.units * items.level.factors).sum(-2))
 
 
 def test_the_spread_is_that_of_a_level_which_did_not_know_the_days() -> None:
     """Twice as much sells in each period, which the level of the one before knows: nothing is left but chance."""
-    means = np.full(500, 1000.0)
+    means = np.full((1, 500), 1000.0)
     past = [Past(Expected(means, means, means), 2 * means)] * 2
 
     found = Supply.of(past[0].expected, past, np.arange(500), 500)
@@ -162,3 +164,19 @@ def test_the_spread_is_that_of_a_level_which_did_not_know_the_days() -> None:
     unforeseen = Supply.of(past[0].expected, past[1:], np.arange(500), 500)
     assert unforeseen.spread.of(means) == pytest.approx(1.0, rel=0.05)
     assert found.level.factors == pytest.approx(unforeseen.level.factors)
+
+
+def test_a_store_that_sold_more_of_late_takes_from_the_others() -> None:
+    units = np.array([[90.0, 990.0], [90.0, 810.0]])  # of two stores
+    past = Past(Expected(units, units, units), np.array([[180.0, 1980.0], [90.0, 810.0]]))
+
+    found = moved(past.expected, [past])
+
+    everything = 3060 / 1980
+    share = (
+        ((2160 + 10) / (everything * 1080 + 10)) ** STORES_STAY,
+        ((900 + 10) / (everything * 900 + 10)) ** STORES_STAY,
+    )
+    assert found.units[:, 0] == pytest.approx([180 * each / sum(share) for each in share])
+    assert found.units.sum(0) == pytest.approx(units.sum(0))
+    assert moved(past.expected, []) == past.expected
