@@ -10,7 +10,7 @@ conformal intervals: as far about the forecast as the method was off in such a s
 apart. (Those of single weeks, which statsforecast gives, do not add up to one of their sum.) "AutoETS, native" is told
 the sales of every 28 days instead, and gives the intervals of its own law. orders.parquet gets the chance that each
 customer orders in that time: by BG/NBD as pymc-marketing fits it (Fader, Hardie & Lee, 2005; maximum a posteriori), and
-by logistic regression on recency, frequency and money, and on recency alone, learned from the 28 days before the origin.
+by logistic regression on recency, frequency and money, and on recency alone, learned from the 28 days before it.
 """
 
 import argparse
