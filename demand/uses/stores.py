@@ -72,7 +72,8 @@ class Placed:
             return Placed([UNKNOWN], np.ones(1), np.zeros((1, *self.rest.shape)), self.rest).among(stores)
         place = {store: number for number, store in enumerate(stores)}
         found = np.zeros((len(stores), *self.rest.shape))
-        shares = self.orders / self.orders.sum()
+        orders = self.orders + np.finfo(float).tiny  # where all are so old that they have faded to nothing
+        shares = orders / orders.sum()
         found[[place[each] for each in self.stores]] = self.own + shares[:, None, None] * self.rest
         return Expected(*np.moveaxis(found, 1, 0))
 

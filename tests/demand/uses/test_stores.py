@@ -54,7 +54,8 @@ def test_stores_and_parts_of_the_customers_add_up(catalogue: Catalogue) -> None:
 
 
 def test_where_stores_do_not_matter_there_is_one(catalogue: Catalogue) -> None:
-    for customers in ([buyer("a", (3, "north")), buyer("b", (1, None))], [buyer("new")]):
+    ancient = buyer("c", (1e6, "north"))
+    for customers in ([buyer("a", (3, "north")), buyer("b", (1, None))], [buyer("new")], [ancient]):
         asked = outlook(catalogue, *customers)
 
         found = Placed.of(asked, split=False).among([UNKNOWN])
