@@ -13,8 +13,8 @@ Then for coupons redeemed after the cutoff: the lift of the redeemers among the 
 coupon's items.
 
 Supply: of units within 28 days by item (the 200 most sold before), category, department and altogether, how many lie
-within intervals of 50, 80 and 95 %, and the sum of absolute errors over the sum sold (WAPE). How far totals are off
-beyond chance is learned from the 28 days before the cutoff.
+within intervals of 50, 80 and 95 %, and the sum of absolute errors over the sum sold (WAPE). The level of items is
+learned from the 56 days before the cutoff, and from the last 28 how far totals are off beyond chance.
 
 New products: items first sold within the 28 days after the cutoff, at the price they then had, of each the units sold
 from its first sale on to 28 days later. Rank correlation with what was expected, and with the mean of its category's
@@ -47,7 +47,7 @@ from demand.uses.audience import chance_of_any
 from demand.uses.launch import Product, launch
 from demand.uses.outlook import Outlook
 from demand.uses.recommendation import Wish, recommend
-from demand.uses.supply import GROUPINGS, LEVELS, Expected, Spread, groups_of, interval
+from demand.uses.supply import GROUPINGS, LEVELS, Expected, Past, Supply, groups_of, in_groups, interval
 from demand.value import business_metrics
 from modeling.predictor import Predictor
 from modeling.registry import Registry
@@ -162,33 +162,33 @@ def coupons(outlook: Outlook, start: str, end: str) -> dict[str, float]:
 
 def supply(predictor: Predictor, dataset: Dataset, cutoff: int) -> dict[str, dict[str, float]]:
     """By grouping: how often intervals hold what was sold, and the error."""
-    expected, sold = {}, {}
-    for start in (cutoff - DAYS * DAY, cutoff):
+    periods = []
+    for start in (cutoff - 2 * DAYS * DAY, cutoff - DAYS * DAY, cutoff):
         protocol = Cutoff(cutoff=start, days=DAYS)
         predictor.read_sales(protocol.lines(dataset, TEST))
         questions = protocol.questions(dataset, dataset.customer_ids, predictor.catalogue, TEST)
-        expected[start] = Expected.of(predictor.outlook([Question(each, start, DAYS) for each in questions.everyone]))
+        outlook = predictor.outlook([Question(each, start, DAYS) for each in questions.everyone])
         lines = dataset.table("orders", ["ts", "item_id", "quantity"]).to_pandas()
         since = pd.Timestamp(start, unit="us", tz="UTC")
         lines = lines[(lines.ts >= since) & (lines.ts < since + pd.Timedelta(DAYS, "D"))]
-        totals = lines.groupby("item_id").quantity.sum()
-        sold[start] = totals.reindex(predictor.catalogue.item_ids, fill_value=0.0).to_numpy()
-    before, then = (expected[each] for each in sorted(expected))
+        units = lines.groupby("item_id").quantity.sum()
+        sold = units.reindex(predictor.catalogue.item_ids, fill_value=0.0).to_numpy()
+        periods.append(Past(Expected(*Expected.of(outlook).parts[:, None]), sold[None]))
+    *past, then = periods
     found = {}
     for by in GROUPINGS:
         groups, names = groups_of(predictor.catalogue, by)
-        real = {start: np.bincount(groups, each, len(names)) for start, each in sold.items()}
-        spread = Spread.fit(before.grouped(groups, len(names)), real[min(real)])
-        totals_then = then.grouped(groups, len(names))
+        real = in_groups(then.sold, groups, len(names))[0]
+        totals = Supply.of(then.expected, past, groups, len(names))
         most = np.argsort(-predictor.catalogue.orders, kind="stable")[:ITEMS]
         judged = most if by == "item" else np.arange(len(names))
-        row = {"groups": float(len(judged)), "of 100 off": spread.share, "falls": spread.falls}
+        row = {"groups": float(len(judged)), "of 100 off": totals.spread.share, "falls": totals.spread.falls}
         for level in LEVELS:
-            low, high = interval(totals_then, spread, level)
-            inside = (low <= real[cutoff]) & (real[cutoff] <= high)
+            low, high = interval(totals.expected, totals.spread, level)
+            inside = (low[0] <= real) & (real <= high[0])
             row[f"in {level:.0%}"] = float(inside[judged].mean())
-        off = np.abs(totals_then.units - real[cutoff])[judged].sum()
-        found[by] = {**row, "WAPE": float(off / real[cutoff][judged].sum())}
+        off = np.abs(totals.expected.units[0] - real)[judged].sum()
+        found[by] = {**row, "WAPE": float(off / real[judged].sum())}
     return found
 
 

@@ -6,12 +6,17 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order: equal-length columns of items (each at most once), quantities and amounts paid (line totals)."""
+    """One order: equal-length columns of items (each at most once), quantities and amounts paid (line totals).
+
+    Attributes:
+        store: where it was bought, as far as that is known.
+    """
 
     ts: int
     items: tuple[str, ...]
     quantities: tuple[float, ...]
     amounts: tuple[float, ...]
+    store: str | None = None
 
     @property
     def amount(self) -> float:
@@ -66,7 +71,7 @@ class Customer:
         return named | {review.item for review in self.reviews}
 
 
-def merge_lines(ts: int, lines: "list[tuple[str, float, float]]") -> Order:
+def merge_lines(ts: int, lines: "list[tuple[str, float, float]]", store: str | None = None) -> Order:
     """An order from (item, quantity, amount) lines: lines of the same item are added up, first mention first."""
     totals: dict[str, list[float]] = {}
     for item, quantity, amount in lines:
@@ -78,4 +83,5 @@ def merge_lines(ts: int, lines: "list[tuple[str, float, float]]") -> Order:
         tuple(totals),
         tuple(total[0] for total in totals.values()),
         tuple(total[1] for total in totals.values()),
+        store,
     )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from demand.customer import Browsing, Customer, Order, Review, merge_lines
 from demand.errors import DataError
 from demand.locations import MANIFEST, Location, location
-from demand.tables import SCHEMA_VERSION, TABLES, read_schema, read_table, scan_table
+from demand.tables import ADDED, SCHEMA_VERSION, TABLES, read_schema, read_table, scan_table
 
 Event = TypeVar("Event", Browsing, Review)
 CUSTOMERS_READ = 256
@@ -71,7 +71,7 @@ class Dataset:
 
         Filters see moments as they are in the file, also where days are whole.
         """
-        table = read_table(self._file(name), columns=columns, filters=self._chosen(name, filters))
+        table = read_table(self._file(name), columns=columns, filters=self._chosen(name, filters), schema=TABLES[name])
         return _by_day(table) if self.whole_days and name == "orders" else table
 
     def lines(self, columns: list[str], filters: Any = None) -> Iterator[pa.Table]:
@@ -81,7 +81,7 @@ class Dataset:
             columns: customer_id among them.
         """
         rest = TABLES["orders"].empty_table().select(columns)
-        for batch in scan_table(self._file("orders"), columns, self._chosen("orders", filters)):
+        for batch in scan_table(self._file("orders"), columns, self._chosen("orders", filters), TABLES["orders"]):
             if not len(batch):
                 continue
             lines = pa.concat_tables([rest, _by_day(batch) if self.whole_days else batch])
@@ -180,6 +180,8 @@ def _check_table(file: Location, schema: pa.Schema) -> None:
     except (pa.ArrowException, OSError):
         raise DataError(f"{file} is not a readable Parquet file: import the data again") from None
     for column in schema:
+        if column.name not in found.names and (file.stem, column.name) in ADDED:
+            continue
         if column.name not in found.names or found.field(column.name).type != column.type:
             raise DataError(f"{file}: column '{column.name}' of type {column.type} is missing: import the data again")
 
@@ -198,19 +200,20 @@ def _orders(table: pa.Table) -> dict[str, list[Order]]:
     """Orders by customer, in time order; lines of the same item within an order added up."""
     columns = [
         table[name].to_pylist() if name != "ts" else table[name].cast(pa.int64()).to_pylist()
-        for name in ("customer_id", "ts", "order_id", "item_id", "quantity", "amount")
+        for name in ("customer_id", "ts", "order_id", "item_id", "quantity", "amount", "store")
     ]
     orders: dict[str, list[Order]] = {}
     current: tuple[str, int, str] | None = None
     lines: list[tuple[str, float, float]] = []
-    for customer_id, ts, order_id, item_id, quantity, amount in zip(*columns, strict=True):
+    where: str | None = None
+    for customer_id, ts, order_id, item_id, quantity, amount, store in zip(*columns, strict=True):
         if (customer_id, ts, order_id) != current:
             if current:
-                orders.setdefault(current[0], []).append(merge_lines(current[1], lines))
-            current, lines = (customer_id, ts, order_id), []
+                orders.setdefault(current[0], []).append(merge_lines(current[1], lines, where))
+            current, lines, where = (customer_id, ts, order_id), [], store
         lines.append((item_id, quantity, amount))
     if current:
-        orders.setdefault(current[0], []).append(merge_lines(current[1], lines))
+        orders.setdefault(current[0], []).append(merge_lines(current[1], lines, where))
     return orders
 
 

@@ -21,6 +21,7 @@ TABLES: dict[str, pa.Schema] = {
             pa.field("item_id", pa.string(), nullable=False),
             pa.field("quantity", pa.float64(), nullable=False),
             pa.field("amount", pa.float64(), nullable=False),
+            pa.field("store", pa.string()),
         ]
     ),
     "reviews": pa.schema(
@@ -75,6 +76,9 @@ TABLES: dict[str, pa.Schema] = {
     ),
 }
 
+ADDED = {("orders", "store")}
+"""Columns that datasets of an earlier version lack; read as nulls."""
+
 SORT_KEYS: dict[str, list[str]] = {
     "orders": ["customer_id", "ts", "order_id", "item_id"],
     "reviews": ["customer_id", "ts", "item_id"],
@@ -99,9 +103,15 @@ def read_table(file: Location, **options: Any) -> pa.Table:
     return pq.read_table(path, filesystem=filesystem, **options)
 
 
-def scan_table(file: Location, columns: Sequence[str], chosen: pa.dataset.Expression | None) -> Iterator[pa.Table]:
-    """The same in order, a row group of the file at a time: Arrow's scan of a whole file keeps what it has read."""
+def scan_table(
+    file: Location, columns: Sequence[str], chosen: pa.dataset.Expression | None, schema: pa.Schema | None = None
+) -> Iterator[pa.Table]:
+    """The same in order, a row group of the file at a time: Arrow's scan of a whole file keeps what it has read.
+
+    Args:
+        schema: of what is asked for, where the file may lack columns of it.
+    """
     path, filesystem = split(file)
-    for fragment in pa.dataset.dataset(path, format="parquet", filesystem=filesystem).get_fragments():
-        for group in fragment.split_by_row_group(chosen):
-            yield group.to_table(columns=list(columns), filter=chosen)
+    for fragment in pa.dataset.dataset(path, schema, format="parquet", filesystem=filesystem).get_fragments():
+        for group in fragment.split_by_row_group(chosen, schema=schema):
+            yield group.to_table(schema=schema, columns=list(columns), filter=chosen)

@@ -41,6 +41,7 @@ class Line(Record):
 class OrderRecord(Record):
     ts: datetime
     items: list[Line] = Field(min_length=1, max_length=2_000)
+    store: Name | None = Field(default=None, exclude_if=lambda store: store is None, description="where it was bought")
 
 
 class BrowsingRecord(Record):
@@ -76,6 +77,7 @@ class CustomerRecord(Record):
                     Line(item_id=item, quantity=quantity, amount=amount)
                     for item, quantity, amount in zip(order.items, order.quantities, order.amounts, strict=True)
                 ],
+                store=order.store,
             )
             for order in customer.orders
         ]
@@ -98,7 +100,9 @@ class CustomerRecord(Record):
     def customer(self) -> Customer:
         """The record as the prompts see it, each kind of event in time order."""
         orders = [
-            merge_lines(moment(order.ts), [(line.item_id, line.quantity, line.amount) for line in order.items])
+            merge_lines(
+                moment(order.ts), [(line.item_id, line.quantity, line.amount) for line in order.items], order.store
+            )
             for order in self.purchase_history
         ]
         browsing = [Browsing(moment(each.ts), each.action, each.item_id, each.text) for each in self.browsing_history]

@@ -21,11 +21,13 @@ from modeling.batch import Batch
 
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # runs of seconds report many times a second
 CUTOFF = "2024-06-01"
+STORES = ["north", "south"]
 ITEMS = [f"item {letter}{number}" for letter in "abcdef" for number in range(5)]
 
 
 def write_shop(folder: Path, customers: int = 40, seed: int = 7) -> Path:
-    """CSV files: customers buy from their own few favourites, about once a week, to two weeks past CUTOFF."""
+    """CSV files: customers buy from their own few favourites, about once a week, to two weeks past CUTOFF, each in its
+    own store."""
     rng = np.random.default_rng(seed)
     lines = []
     for customer in range(customers):
@@ -34,10 +36,11 @@ def write_shop(folder: Path, customers: int = 40, seed: int = 7) -> Path:
         while ts < moment(CUTOFF) + 14 * DAY:
             for item in rng.choice(favourites, int(rng.integers(1, 5)), replace=False):
                 quantity = int(rng.integers(1, 4))
-                lines.append((f"c{customer:03}", f"o{customer}-{ts}", ts, ITEMS[item], quantity, quantity * 1.5))
+                order = f"c{customer:03}", f"o{customer}-{ts}", ts, ITEMS[item], quantity, quantity * 1.5
+                lines.append((*order, STORES[customer % len(STORES)]))
             ts += int(rng.integers(3 * DAY, 11 * DAY))
     folder.mkdir(parents=True, exist_ok=True)
-    orders = pd.DataFrame(lines, columns=["customer_id", "order_id", "ts", "item_id", "quantity", "amount"])
+    orders = pd.DataFrame(lines, columns=["customer_id", "order_id", "ts", "item_id", "quantity", "amount", "store"])
     orders["ts"] = pd.to_datetime(orders["ts"], unit="us", utc=True).map(lambda ts: ts.isoformat())
     orders.to_csv(folder / "orders.csv", index=False)
     people = pd.DataFrame({"customer_id": [f"c{number:03}" for number in range(customers)]})

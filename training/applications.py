@@ -1,25 +1,18 @@
 """Uses of predictions over a whole dataset: each asks about every customer, and writes what the use wants to know."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from demand.catalogue import Catalogue
-from demand.dataset import Dataset, earlier
-from demand.errors import DataError, SettingsError
+from demand.dataset import Dataset
+from demand.errors import DataError
 from demand.locations import Location
-from demand.moments import DAY
-from demand.tables import TABLES
 from demand.uses.audience import Audience, chance_of_any, choose, fixed_size
 from demand.uses.launch import Alike, Launch, OfAlike, Product, share_of_alike
 from demand.uses.outlook import Outlook
 from demand.uses.recommendation import Wish, recommend
 from demand.uses.relationship import change
-from demand.uses.supply import GROUPINGS, LEVELS, Expected, Spread, groups_of, interval
-from modeling.checkpoint import load_checkpoint
 from training.prediction import Asked, ask_all, write_rows
 
 LISTS = pa.schema(
@@ -49,15 +42,6 @@ RISKS = pa.schema(
 )
 
 OF_ALIKE = ("orders", "units", "amounts")
-SUMS = ("units", "units_variance", "amount")
-FORECASTS = pa.schema(
-    [
-        ("group", pa.string()),
-        ("expected_quantity", pa.float64()),
-        *((f"{end}_{level * 100:.0f}", pa.float64()) for level in LEVELS for end in ("low", "high")),
-        ("expected_amount", pa.float64()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -151,75 +135,6 @@ def gather(asked: Asked, items: tuple[str, ...], out: Location, **how: float | i
 def risks_of_all(asked: Asked, out: Location) -> int:
     """Writes of every customer whether it comes back; returns how many they were."""
     return write_rows(ask_all(asked, risks), RISKS, out)
-
-
-@dataclass(frozen=True)
-class Supply:
-    """What came of `forecast`: one of GROUPINGS and its groups.
-
-    Attributes:
-        spread: how far totals differed beyond chance in the days before.
-    """
-
-    names: list[str]
-    expected: Expected
-    spread: Spread
-
-
-def sums(outlook: Outlook) -> pa.Table:
-    """Units, their variance, and spend, a row an item, of some customers together."""
-    found = Expected.of(outlook)
-    return pa.table({name: getattr(found, name) for name in SUMS}).append_column(
-        "item", pa.array(range(len(found.units)))
-    )
-
-
-def forecast(asked: Asked, by: str, out: Location) -> Supply:
-    """Writes what all customers together will buy, with intervals: rows as FORECASTS, one a group.
-
-    The days before, as many as the horizon has, say how far such totals differ from what was expected.
-
-    Raises:
-        SettingsError: `by` is none of GROUPINGS, or there is no horizon.
-        DataError: nobody ordered before the days before.
-    """
-    if by not in GROUPINGS or not asked.horizon_days:
-        raise SettingsError(f"no forecast by '{by}': choose one of {', '.join(GROUPINGS)}, and a horizon")
-    catalogue = load_checkpoint(asked.model).catalogue
-    groups, names = groups_of(catalogue, by)
-    before = replace(asked, as_of=asked.as_of - asked.horizon_days * DAY)
-    sold = np.bincount(groups, _sold(before, asked.as_of, catalogue), len(names))
-    spread = Spread.fit(_together(before, len(catalogue)).grouped(groups, len(names)), sold)
-    expected = _together(asked, len(catalogue)).grouped(groups, len(names))
-    columns: dict[str, Any] = {"group": names, "expected_quantity": expected.units}
-    for level in LEVELS:
-        low, high = interval(expected, spread, level)
-        columns |= {f"low_{level * 100:.0f}": low, f"high_{level * 100:.0f}": high}
-    write_rows([pa.table({**columns, "expected_amount": expected.amount})], FORECASTS, out)
-    return Supply(names, expected, spread)
-
-
-def _together(asked: Asked, items: int) -> Expected:
-    """Sums over all customers."""
-    found = pa.concat_tables(ask_all(asked, sums)).group_by("item").aggregate([(name, "sum") for name in SUMS])
-    places = np.asarray(found["item"])
-    parts = []
-    for name in SUMS:
-        part = np.zeros(items)
-        part[places] = np.asarray(found[f"{name}_sum"])
-        parts.append(part)
-    return Expected(*parts)
-
-
-def _sold(asked: Asked, until: int, catalogue: Catalogue) -> np.ndarray:
-    """(V,) units sold from the moment on."""
-    after = [("ts", ">=", pa.scalar(asked.as_of, TABLES["orders"].field("ts").type))]
-    items = pa.array(catalogue.item_ids)
-    sold = np.zeros(len(catalogue) + 1)
-    for lines in Dataset.open(asked.data).lines(["customer_id", "item_id", "quantity"], [*earlier(until), *after]):
-        places = pc.index_in(lines["item_id"], value_set=items).fill_null(len(catalogue))
-        sold += np.bincount(np.asarray(places), np.asarray(lines["quantity"]), len(sold))
-    return sold[: len(catalogue)]
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def _erase_from_parquet(file: Location, who: Identity) -> int:
 def _scanned(dataset: Dataset, table: str) -> Iterator[pa.Table]:
     """Of a table without rows, too, at least one that is empty."""
     yield TABLES[table].empty_table()
-    yield from scan_table(dataset.folder / f"{table}.parquet", TABLES[table].names, None)
+    yield from scan_table(dataset.folder / f"{table}.parquet", TABLES[table].names, None, TABLES[table])
 
 
 def _without(tables: Iterable[pa.Table], who: Identity) -> Iterator[pa.Table]:

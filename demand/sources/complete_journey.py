@@ -47,6 +47,7 @@ def chunks(item_level: str) -> Iterator[Chunk]:
                 "item_id": part["item_id"],
                 "quantity": part["quantity"],
                 "amount": part["sales_value"],
+                "store": part["store_id"].astype("string"),
                 "rejected": rejected.iloc[start : start + CHUNK_ROWS],
             }
         )

@@ -50,7 +50,11 @@ def chunks(url: URL | None, items: Path | None) -> Iterator[Chunk]:
     if people:
         yield _chunk("customers", people)
     for orders in log.events("order"):
-        lines = [{**_when(row), "order_id": row["event_id"], **line} for row in orders for line in row["body"]["items"]]
+        lines = [
+            {**_when(row), "order_id": row["event_id"], "store": row["body"].get("store"), **line}
+            for row in orders
+            for line in row["body"]["items"]
+        ]
         yield _chunk("orders", lines)
     for looks in log.events("browsing"):
         yield _chunk("browsing", [{**_when(row), **row["body"]} for row in looks])

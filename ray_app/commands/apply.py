@@ -88,25 +88,32 @@ def forecast(
     as_of: AsOf,
     out: Out,
     by: Annotated[str, typer.Option(help="item, category, department or all.")] = "item",
+    stores: Annotated[
+        bool, typer.Option("--stores", help="Of each store: what is bought where it was before.")
+    ] = False,
+    weeks: Annotated[bool, typer.Option("--weeks", help="Of each week of the horizon.")] = False,
     model: Model = "demand@champion",
     horizon_days: Horizon = 28,
     json: Json = False,
 ) -> None:
     """What all customers together will buy, with intervals that hold 50, 80 and 95 percent of what comes.
 
-    The days before, as many as the horizon has, are forecast too: they say how far totals are off.
+    All parts add up. The two periods before, as long as the horizon, are forecast too: they say how items sell against
+    what is expected of them, and how far totals are off.
     """
-    from training.applications import forecast as forecast_all
+    from training.forecasting import Split
+    from training.forecasting import forecast as forecast_all
 
     version, asked = asked_of(data, as_of, model, horizon_days)
     with console.status(f"forecasting with {version}"):
-        found = forecast_all(asked, by, out)
+        found = forecast_all(asked, Split(by, stores, weeks), out)
     units, amount = float(found.expected.units.sum()), float(found.expected.amount.sum())
+    parts = by + " and store" * stores + " and week" * weeks
     say(
         f"{units:,.0f} units, {amount:,.0f} spent within {horizon_days} days; "
-        f"a total of 100 by {by} is off by {found.spread.share:.0%} beyond chance: {out}"
+        f"a total of 100 by {parts} is off by {found.spread.share:.0%} beyond chance: {out}"
     )
-    facts = {"by": by, "groups": len(found.names), "expected_quantity": units, "expected_amount": amount}
+    facts = {"by": by, "groups": found.expected.units.size, "expected_quantity": units, "expected_amount": amount}
     off = {"spread": found.spread.share, "falls": found.spread.falls}
     emit({"model": str(version), **facts, **off, "out": str(out)}, json)
 

@@ -1,13 +1,18 @@
 """What some customers together will buy, with intervals."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from demand.moments import iso
 from demand.uses.outlook import Outlook
-from demand.uses.supply import LARGEST, LEVELS, Expected, Spread, groups_of, interval
-from serving.schemas import GroupRequest, ModelInfo
+from demand.uses.stores import UNKNOWN, Placed
+from demand.uses.supply import LARGEST, LEVELS, Level, Spread, groups_of, interval
+from serving.schemas import GroupRequest, ItemId, ModelInfo
+
+MOST_LEVELS = 100_000
+Factor = Annotated[float, Field(ge=0, le=1_000)]
 
 
 class ForecastRequest(GroupRequest):
@@ -23,6 +28,13 @@ class ForecastRequest(GroupRequest):
     falls: float = Field(
         default=0.0, ge=0, le=1, description="power of the total by which that falls; 'apply forecast' reports it"
     )
+    levels: dict[ItemId, Factor] = Field(
+        default={},
+        max_length=MOST_LEVELS,
+        description="by item, what its expectation is multiplied by: as it sold of late against what was expected; "
+        "'apply forecast' by item reports them, and items that the model lacks do not matter",
+    )
+    stores: bool = Field(default=False, description="tells of each store: what is bought where it was before")
     least: float = Field(default=0.01, ge=0)
 
 
@@ -34,6 +46,11 @@ class Interval(BaseModel):
 
 class GroupForecast(BaseModel):
     group: str
+    store: str | None = Field(
+        default=None,
+        exclude_if=lambda store: store is None,
+        description="only where `stores` asked for them; empty for orders that name none",
+    )
     expected_quantity: float
     expected_amount: float
     intervals: list[Interval]
@@ -51,24 +68,30 @@ class ForecastResponse(BaseModel):
 def forecast(model: ModelInfo, request: ForecastRequest, outlook: Outlook) -> ForecastResponse:
     """Totals of groups."""
     groups, names = groups_of(outlook.catalogue, request.by)
-    expected = Expected.of(outlook).grouped(groups, len(names))
+    placed = Placed.of(outlook, request.stores)
+    stores = placed.stores or [UNKNOWN]
+    expected = Level.said(request.levels, outlook.catalogue).on(placed.among(stores)).grouped(groups, len(names))
     spread = Spread(request.spread, request.falls)
     ends = {level: interval(expected, spread, level) for level in LEVELS}
-    kept = [int(each) for each in (-expected.units).argsort(kind="stable") if expected.units[each] >= request.least]
+    order = np.argsort(-expected.units, axis=None, kind="stable")
+    cells = zip(
+        *np.unravel_index(order[expected.units.ravel()[order] >= request.least], expected.units.shape), strict=True
+    )
     return ForecastResponse(
         model=model,
         as_of=iso(outlook.questions[0].as_of),
         horizon_days=request.horizon_days,
         groups=[
             GroupForecast(
-                group=names[each],
-                expected_quantity=float(expected.units[each]),
-                expected_amount=float(expected.amount[each]),
+                group=names[cell[1]],
+                store=stores[cell[0]] if request.stores else None,
+                expected_quantity=float(expected.units[cell]),
+                expected_amount=float(expected.amount[cell]),
                 intervals=[
-                    Interval(level=level, low=float(low[each]), high=float(high[each]))
+                    Interval(level=level, low=float(low[cell]), high=float(high[cell]))
                     for level, (low, high) in ends.items()
                 ],
             )
-            for each in kept
+            for cell in cells
         ],
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -170,6 +171,17 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path, damage: str) -> 
         DataError, match={"column": "amount", "missing": "orders.parquet", "manifest": "manifest"}[damage]
     ):
         Dataset.open(tmp_path / "data")
+
+
+def test_a_dataset_from_before_there_were_stores_is_read_all_the_same(tmp_path: Path) -> None:
+    import_csv(csv_folder(tmp_path / "csv", HEADER + GOOD), tmp_path / "data")
+    before = list(Dataset.open(tmp_path / "data").customers())
+    file = tmp_path / "data" / "orders.parquet"
+    pq.write_table(pq.read_table(file).drop_columns("store"), file)
+    dataset = Dataset.open(tmp_path / "data")
+
+    assert list(dataset.customers()) == before
+    assert pa.concat_tables(dataset.lines(["customer_id", "store"]))["store"].null_count == 1
 
 
 def test_history_before_a_moment_reads_nothing_from_it_on(shop: Dataset) -> None:

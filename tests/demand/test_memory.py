@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
     """Order lines in 40 row groups, of numbers that cannot be compressed."""
     rng = np.random.default_rng(0)
     rows = {name: [f"{n}" for n in range(ROWS)] for name in ("customer_id", "order_id", "item_id")}
-    rows |= {"ts": np.arange(ROWS), "quantity": rng.random(ROWS), "amount": rng.random(ROWS)}
+    rows |= {"ts": np.arange(ROWS), "quantity": rng.random(ROWS), "amount": rng.random(ROWS), "store": [None] * ROWS}
     pq.write_table(pa.table(rows, schema=TABLES["orders"]), tmp_path / "orders.parquet", row_group_size=GROUP)
     return tmp_path / "orders.parquet"
 

@@ -13,11 +13,11 @@ from demand.importing import import_dataset
 from demand.sources import SOURCES, SourceOptions, source
 
 WHEN = "2024-03-01T10:00:00+01:00"
-SALES = f"cust,basket,when,sku,qty,total\nann,1,{WHEN},milk,2,3.5\nann,1,{WHEN},x,1,1\n"
+SALES = f"cust,basket,when,sku,qty,total,shop\nann,1,{WHEN},milk,2,3.5,9\nann,1,{WHEN},x,1,1,9\n"
 MAPPING = """
 orders:
   file: sales.csv
-  columns: {customer_id: cust, order_id: basket, ts: when, item_id: sku, quantity: qty, amount: total}
+  columns: {customer_id: cust, order_id: basket, ts: when, item_id: sku, quantity: qty, amount: total, store: shop}
 customers: {file: people.csv, columns: {customer_id: cust}, attributes: [age]}
 """
 
@@ -36,6 +36,7 @@ def test_mapped_columns_become_the_contracts(tmp_path: Path) -> None:
     (order,) = ann.orders
     assert (order.items, order.quantities, order.amounts) == (("milk", "x"), (2.0, 1.0), (3.5, 1.0))
     assert order.ts == 1_709_283_600_000_000  # 09:00 UTC
+    assert order.store == "9"
     assert (ann.attributes, bob.attributes) == ({"age": "33"}, {})
 
 

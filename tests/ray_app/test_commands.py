@@ -99,7 +99,7 @@ def test_absurd_orders_from_as_of_on_change_no_prediction(home: Path, trained: d
     folder = write_shop(tmp_path / "csv")
     import_dataset("csv", source("csv", SourceOptions(path=folder)), tmp_path / "data")
     as_of = moment(CUTOFF)
-    absurd = [f"c{n:03},absurd{n},{iso(as_of + n * DAY)},item f4,1000000,1e9\n" for n in range(30)]
+    absurd = [f"c{n:03},absurd{n},{iso(as_of + n * DAY)},item f4,1000000,1e9,nowhere\n" for n in range(30)]
     with (folder / "orders.csv").open("a") as orders:
         orders.writelines(absurd)
     import_dataset("csv", source("csv", SourceOptions(path=folder)), tmp_path / "absurd")
@@ -146,8 +146,11 @@ def test_each_use_is_applied_to_all_customers(home: Path, shop: Dataset, trained
     assert said["expected_quantity"] == pytest.approx(items["expected_quantity"].sum())
     assert (items["low_95"] <= items["low_50"]).all()
     assert (items["high_50"] <= items["high_95"]).all()
-    _, everything = applied("forecast", "--horizon-days", 14, "--by", "all")
-    assert everything["expected_quantity"].tolist() == [pytest.approx(said["expected_quantity"])]
+    assert items[["store", "week"]].isna().all(axis=None)
+    _, parts = applied("forecast", "--horizon-days", 14, "--by", "all", "--stores", "--weeks")
+    assert parts[["week", "store"]].values.tolist() == [[1, "north"], [1, "south"], [2, "north"], [2, "south"]]
+    assert parts["expected_quantity"].sum() == pytest.approx(said["expected_quantity"])
+    assert (parts["expected_quantity"] > 0).all()
 
     said, buyers = applied("new-product", "--name", "Item A0 Fresh", "--price", 3.0)
     assert len(buyers) == 40

@@ -120,6 +120,31 @@ def test_a_forecast_adds_up_over_customers_and_groups(
     assert all(each["low"] <= everything["expected_quantity"] <= each["high"] for each in everything["intervals"])
 
 
+def test_a_forecast_is_at_the_level_that_is_said_and_adds_up_over_stores(
+    client: httpx.Client, predictor: Predictor, customers: list[Customer]
+) -> None:
+    records = [record(each) for each in customers]
+    for each in records:
+        for bought in each["purchase_history"]:
+            if bought["store"] != "north":
+                del bought["store"]
+    said = {"levels": {"item b1": 3.0, "unheard of": 9.0}, "least": 0}
+
+    stores = asked(client, "/v1/forecast", customers=records, stores=True, **said)["groups"]
+    items = asked(client, "/v1/forecast", customers=records, **said)["groups"]
+
+    quantities, _ = predictor.outlook([Question(each, AS_OF, DAYS) for each in customers]).worth()
+    units = {each["group"]: each["expected_quantity"] for each in items}
+    assert units["item b1"] == pytest.approx(3 * quantities.sum(0)[predictor.catalogue.index["item b1"]], rel=1e-4)
+    assert units["item c2"] == pytest.approx(quantities.sum(0)[predictor.catalogue.index["item c2"]], rel=1e-4)
+    assert {each["store"] for each in stores} == {"north", ""}
+    assert all("store" not in each for each in items)
+    for item in units:
+        inside = [each["expected_quantity"] for each in stores if each["group"] == item]
+        assert sum(inside) == pytest.approx(units[item])
+        assert min(inside) > 0
+
+
 def test_a_new_product_sells_to_those_who_buy_what_is_like_it(
     client: httpx.Client, predictor: Predictor, customers: list[Customer]
 ) -> None:

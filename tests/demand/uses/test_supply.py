@@ -12,7 +12,21 @@ from demand.customer import Customer, Order
 from demand.moments import moment
 from demand.questions import Question
 from demand.uses.outlook import Outlook
-from demand.uses.supply import GROUPINGS, LEVELS, Expected, Spread, groups_of, interval
+from demand.uses.supply import (
+    GROUPINGS,
+    LEVELS,
+    SMALLEST,
+    STAYS,
+    STORES_STAY,
+    Expected,
+    Level,
+    Past,
+    Spread,
+    Supply,
+    groups_of,
+    interval,
+    moved,
+)
 
 AS_OF = moment("2024-06-01")
 
@@ -47,17 +61,6 @@ def test_groups_add_up_to_everything_whatever_they_are(catalogue: Catalogue) -> 
         assert len(grouped.units) == len(names)
         assert grouped.units.sum() == pytest.approx(found.units.sum())
         assert grouped.amount.sum() == pytest.approx(found.amount.sum())
-
-
-def test_parts_of_the_customers_add_up(catalogue: Catalogue) -> None:
-    purchases = np.random.default_rng(1).random((2, len(catalogue)))
-    both = Expected.of(outlook(catalogue, purchases, Customer("a"), Customer("b")))
-    parts = [Expected.of(outlook(catalogue, purchases[[row]], Customer("a"))) for row in (0, 1)]
-
-    together = Expected.total(parts)
-
-    for name in ("units", "units_variance", "amount"):
-        np.testing.assert_allclose(getattr(together, name), getattr(both, name))
 
 
 @pytest.mark.parametrize(("shock", "falls"), [(0.0, 0.0), (0.2, 0.0), (0.3, 0.4)])
@@ -109,3 +112,71 @@ def test_of_few_groups_one_share_is_told() -> None:
 
 def test_a_larger_total_is_off_by_less_of_it() -> None:
     assert Spread(0.3, 0.5).of(np.array([0.0, 1.0, 100.0, 400.0])) == pytest.approx([3.0, 3.0, 0.3, 0.15])
+
+
+def test_much_of_what_sold_beyond_what_was_expected_stays_so() -> None:
+    def past(expected: list[float], sold: list[float]) -> Past:
+        units = np.array(expected)
+        return Past(Expected(units, units, units), np.array(sold))
+
+    lately = past([990.0, 990.0], [990.0, 2970.0])  # twice as much in all
+    found = Level.of([lately], 2)
+
+    both = [2 * (1000 / 1990) ** STAYS, 2 * (2980 / 1990) ** STAYS]
+    assert found.factors == pytest.approx(both)
+    assert found.on(Expected(*np.ones((3, 4, 2)))).amount == pytest.approx(np.tile(both, (4, 1)))
+    earlier = past([990.0, 990.0], [1980.0, 1980.0])
+    assert Level.of([earlier, lately], 2).factors == pytest.approx(
+        [2 * (1990 / 2980) ** STAYS, 2 * (3970 / 2980) ** STAYS]
+    )
+
+
+def test_without_a_period_in_which_anything_sold_the_level_is_as_it_was_learned() -> None:
+    nothing = Past(Expected(*np.ones((3, 2))), np.zeros(2))
+
+    assert Level.of([], 2).factors.tolist() == Level.of([nothing], 2).factors.tolist() == [1, 1]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 99), st.sampled_from([(1, 3), (2, 3), (4, 2, 3)]))
+def test_groups_of_leveled_items_add_up_however_they_are_split(seed: int, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(seed)
+    past = [Past(Expected(*rng.gamma(2, 9, (3, *shape))), rng.poisson(9, shape)) for _ in range(2)]
+    now = Expected(*rng.gamma(2, 9, (3, *shape)))
+
+    items = Supply.of(now, past, np.arange(3), 3)
+    groups = Supply.of(now, past, np.array([0, 1, 0]), 2)
+
+    assert (items.level.factors == groups.level.factors).all()
+    assert items.expected.units.shape == shape
+    assert groups.expected.units[..., 0] == pytest.approx(items.expected.units[..., [0, 2]].sum(-1))
+    assert items.expected.units.sum(-2) == pytest.approx((now.units * items.level.factors).sum(-2))
+
+
+def test_the_spread_is_that_of_a_level_which_did_not_know_the_days() -> None:
+    """Twice as much sells in each period, which the level of the one before knows: nothing is left but chance."""
+    means = np.full((1, 500), 1000.0)
+    past = [Past(Expected(means, means, means), 2 * means)] * 2
+
+    found = Supply.of(past[0].expected, past, np.arange(500), 500)
+
+    assert found.spread.share == pytest.approx(SMALLEST, rel=0.1)
+    unforeseen = Supply.of(past[0].expected, past[1:], np.arange(500), 500)
+    assert unforeseen.spread.of(means) == pytest.approx(1.0, rel=0.05)
+    assert found.level.factors == pytest.approx(unforeseen.level.factors)
+
+
+def test_a_store_that_sold_more_of_late_takes_from_the_others() -> None:
+    units = np.array([[90.0, 990.0], [90.0, 810.0]])  # of two stores
+    past = Past(Expected(units, units, units), np.array([[180.0, 1980.0], [90.0, 810.0]]))
+
+    found = moved(past.expected, [past])
+
+    everything = 3060 / 1980
+    share = (
+        ((2160 + 10) / (everything * 1080 + 10)) ** STORES_STAY,
+        ((900 + 10) / (everything * 900 + 10)) ** STORES_STAY,
+    )
+    assert found.units[:, 0] == pytest.approx([180 * each / sum(share) for each in share])
+    assert found.units.sum(0) == pytest.approx(units.sum(0))
+    assert moved(past.expected, []) == past.expected
