@@ -110,8 +110,9 @@ class Past:
 
     def units(self, axis: int) -> np.ndarray:
         """(2, N) expected and sold, summed over all axes but one of N."""
-        both = np.moveaxis([self.expected.units, self.sold], axis, -1)
-        return both.reshape(2, -1, both.shape[-1]).sum(1)
+        both = np.moveaxis(np.stack([self.expected.units, self.sold]), axis, -1)
+        sums: np.ndarray = both.reshape(2, -1, both.shape[-1]).sum(1)
+        return sums
 
 
 def _of_late(past: Sequence[Past], axis: int) -> tuple[float, np.ndarray]:
