@@ -48,6 +48,11 @@ def test_mapped_columns_become_the_contracts(tmp_path: Path) -> None:
         ("orders:", "sales:", "no table 'sales'"),
         ("file: sales.csv", "fiel: sales.csv", "orders.file"),
         ("columns:", "columns: [", "not valid YAML"),
+        ("file: sales.csv", "file: sales.csv\n  separator: '||'", "orders.separator"),
+        ("file: sales.csv", "file: sales.csv\n  separator: ';'", "no column 'cust'"),
+        ("file: sales.csv", "file: sales.csv\n  timestamp_unit: weeks", "orders.timestamp_unit"),
+        ("file: sales.csv", "file: sales.csv\n  values: {price: 1}", "no column 'price'"),
+        ("file: sales.csv", "file: sales.csv\n  values: {amount: 1}", "orders.amount has a column and a value"),
     ],
 )
 def test_a_wrong_mapping_is_an_error_that_names_the_place(tmp_path: Path, old: str, new: str, named: str) -> None:
@@ -56,6 +61,47 @@ def test_a_wrong_mapping_is_an_error_that_names_the_place(tmp_path: Path, old: s
 
     assert named in str(error.value)
     assert "\n" not in str(error.value)
+
+
+MOVIELENS = Path(__file__).parents[2] / "docs" / "examples" / "movielens-100k.yaml"
+FILES = {
+    "ml-100k.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    "196\t242\t3\t881250949\n196\t302\t5\t881250949\n196\t242\t9\tsoon\n",
+    "ml-100k.user": "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n"
+    "196\t49\tM\twriter\t55105\n",
+    "ml-100k.item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+    "242\tKolya\t1996\tComedy\n302\tL.A. Confidential\t1997\tCrime Thriller\n",
+}
+
+
+def test_ratings_of_films_as_a_package_ships_them_need_a_mapping_alone(tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+
+    manifest = import_dataset("csv", source("csv", SourceOptions(tmp_path, MOVIELENS)), tmp_path / "data")
+
+    dataset = Dataset.open(tmp_path / "data")
+    (customer,) = dataset.customers()
+    (order,) = customer.orders
+    assert (order.ts, order.items, order.quantities) == (881_250_949_000_000, ("242", "302"), (1.0, 1.0))
+    assert [(each.ts, each.item, each.rating) for each in customer.reviews] == [
+        (881_250_949_000_000, "242", 3),
+        (881_250_949_000_000, "302", 5),
+    ]
+    assert customer.attributes == {"age": "49", "occupation": "writer"}
+    assert dataset.table("items").to_pylist()[1] == {
+        "item_id": "302",
+        "name": "L.A. Confidential",
+        "category": "Crime Thriller",
+        "department": "1997",
+        "price": None,
+    }
+    rejected = {f"ml-100k.inter, {table}": count for table, count in (("orders", 1), ("reviews", 1))}
+    assert {file: sum(each["rejected"].values()) for file, each in manifest["files"].items() if each["rejected"]} == (
+        rejected
+    )
+    reasons = {row["file"]: (row["row"], row["reason"]) for row in dataset.table("quarantine").to_pylist()}
+    assert reasons["ml-100k.inter, orders"] == (3, "ts cannot be read as timestamp[us, tz=UTC]")
 
 
 def test_parquet_is_read_like_csv(tmp_path: Path, shop: Dataset) -> None:
