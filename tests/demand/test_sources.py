@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -149,6 +150,74 @@ def test_analytics_events_become_orders_browsing_and_items(tmp_path: Path) -> No
     ]
     rejected = manifest["files"]["events.json.gz"]["rejected"]
     assert rejected == {"not a JSON object": 1, "order_id is missing": 1}
+
+
+def parameter(key: str, **value: object) -> dict[str, object]:
+    """An event's parameter, as BigQuery nests it: a value of each type, one of which is told."""
+    types = ("string_value", "int_value", "float_value", "double_value")
+    return {"key": key, "value": {name: value.get(name) for name in types}}
+
+
+def event(name: str, second: int, items: list[dict[str, object]], *parameters: dict[str, object]) -> dict[str, object]:
+    """A row of the export to BigQuery, with the columns that every row has and nobody reads."""
+    return {
+        "event_date": "20231114",
+        "event_timestamp": 1_700_000_000_000_000 + second * 1_000_000,
+        "event_name": name,
+        "event_params": [parameter("ga_session_id", int_value=1_699_999_990), *parameters],
+        "user_id": None,
+        "user_pseudo_id": "1326801838.1700000000",
+        "user_properties": [],
+        "device": {"category": "mobile", "operating_system": "Android", "web_info": {"browser": "Chrome"}},
+        "geo": {"country": "Poland", "city": "(not set)"},
+        "ecommerce": {"transaction_id": "(not set)", "purchase_revenue": None},
+        "items": items,
+    }
+
+
+def test_a_parquet_export_of_analytics_fills_browsing(tmp_path: Path) -> None:
+    mug = {"item_id": "sku1", "item_name": "Mug", "item_category": "Kitchen", "price": 4.0, "quantity": 1}
+    nameless = {
+        "item_id": "(not set)",
+        "item_name": "(not set)",
+        "item_category": None,
+        "price": None,
+        "quantity": None,
+    }
+    events = [
+        event("session_start", 0, []),
+        event("view_item_list", 1, [mug, {**mug, "item_id": "sku2", "item_name": "Cup"}, nameless]),
+        event("view_item", 2, [mug], parameter("page_location", string_value="https://shop.example/mug")),
+        event("view_search_results", 3, [], parameter("search_term", int_value=4711)),
+        event("view_search_results", 4, [], parameter("search_term", string_value="(not set)")),
+        event("add_to_cart", 5, [mug], parameter("value", double_value=4.0)),
+        event("view_item", 6, [nameless]),
+        event("purchase", 7, [mug], parameter("transaction_id", string_value="t1")),
+        event("purchase", 8, [mug]),
+    ]
+    (tmp_path / "export").mkdir()
+    pq.write_table(pa.Table.from_pylist(events), tmp_path / "export" / "000000000000.parquet")
+
+    manifest = import_dataset("ga4", source("ga4", SourceOptions(tmp_path / "export")), tmp_path / "data")
+
+    dataset = Dataset.open(tmp_path / "data")
+    (customer,) = dataset.customers()
+    assert [
+        ((each.ts - 1_700_000_000_000_000) // 1_000_000, each.action, each.item, each.text)
+        for each in customer.browsing
+    ] == [
+        (1, "list", "sku1", None),
+        (1, "list", "sku2", None),
+        (2, "view", "sku1", None),
+        (3, "search", None, "4711"),
+        (5, "add_to_cart", "sku1", None),
+    ]
+    assert [order.items for order in customer.orders] == [("sku1",)]
+    assert dataset.table("items", ["item_id", "name"]).to_pylist() == [
+        {"item_id": "sku1", "name": "Mug"},
+        {"item_id": "sku2", "name": "Cup"},
+    ]
+    assert manifest["files"]["000000000000.parquet"]["rejected"] == {"order_id is missing": 1}
 
 
 def test_an_unknown_source_or_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
