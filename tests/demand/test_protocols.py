@@ -1,8 +1,10 @@
 """Protocols: who takes part, what lies before a question, and what is asked."""
 
+import runpy
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -109,6 +111,25 @@ def test_the_last_order_is_left_out_of_what_is_learned_from_for_all_customers_an
         assert [each.tolist() for each in questions.next_order] == [[item]]
         assert catalogue.orders[item] == 0
     assert last.catalogue(everything, TEST).orders.tolist() == [1, 1, 1, 1, 0, 1]
+
+
+def test_peers_of_other_environments_are_asked_the_same(tmp_path: Path) -> None:
+    peers = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "protocol.py"))
+    left = dataset(tmp_path, STEADY + EXTRA + FILTERED)
+    last = LastOrder()
+    catalogue = last.catalogue(left, TEST)
+
+    lines = peers["read_lines"](left.folder, None, seed=0)
+    past, truth = peers["validation"](lines, None)
+
+    for stage, known, fewest in ((TEST, lines, 2), (VALIDATION, past, 1)):
+        questions = last.questions(left, left.customer_ids, catalogue, stage)
+        asked = {known.customer_ids[number] for number in peers["regulars"](known, fewest)}
+        assert asked == {each.customer_id for each in questions.customers}
+        assert len(np.unique(known.order)) == sum(len(each.orders) for each in questions.everyone)
+    baskets = dict(zip((each.customer_id for each in questions.customers), questions.next_order, strict=True))
+    theirs = {past.customer_ids[number]: {past.item_ids[item] for item in items} for number, items in truth.items()}
+    assert theirs == {who: {catalogue.item_ids[item] for item in items} for who, items in baskets.items()}
 
 
 def test_what_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
