@@ -43,7 +43,7 @@ BASE = "base"
 COLD, WARM = STARTS = ("cold", "warm")
 YARDSTICKS = ("personal-top", "global-top")
 FIGURES = ("recall@10", "ndcg@10")
-HISTORIES, MOST_EPOCHS = 12_000, 40
+HISTORIES, MOST_EPOCHS = 6_000, 40
 """How many histories a run goes through, and how often through each at most."""
 
 
