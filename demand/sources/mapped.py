@@ -29,6 +29,7 @@ from demand.locations import reason
 from demand.tables import TABLES, TIMESTAMP
 
 CHUNK_ROWS = 200_000
+Unit = Literal["s", "ms", "us", "ns"]
 IMPORTED = [name for name in TABLES if name != "quarantine"]
 MOMENTS = {field.name for schema in TABLES.values() for field in schema if field.type == TIMESTAMP}
 
@@ -51,7 +52,7 @@ class TableMapping(BaseModel):
     values: dict[str, str | int | float] = {}
     attributes: list[str] | dict[str, str] = []
     separator: str = Field(default=",", min_length=1, max_length=1)
-    timestamp_unit: Literal["s", "ms", "us", "ns"] | None = None
+    timestamp_unit: Unit | None = None
 
     @property
     def named_attributes(self) -> dict[str, str]:
@@ -165,7 +166,7 @@ def _renamed(frame: pd.DataFrame, mapped: TableMapping) -> pd.DataFrame:
     return pd.DataFrame({**columns, **mapped.values}, index=frame.index)
 
 
-def _counted(raw: pd.Series, unit: str) -> pd.Series:
+def _counted(raw: pd.Series, unit: Unit) -> pd.Series:
     """Moments from numbers; what is none stays as it is, for the checks to judge."""
     if raw.dtype.kind == "M":
         return raw
