@@ -28,9 +28,10 @@ class Lines:
         return Lines(*columns, self.customer_ids, self.item_ids)
 
 
-def read_lines(folder: Path, cutoff: datetime, seed: int) -> Lines:
-    """The dataset's order lines before the cutoff, those of one order in random order."""
-    past = [("ts", "<", pa.scalar(cutoff, pa.timestamp("us", tz="UTC")))]
+def read_lines(folder: Path, cutoff: datetime | None, seed: int) -> Lines:
+    """The dataset's order lines before the cutoff, those of one order in random order; without one all but each
+    customer's last order."""
+    past = [("ts", "<", pa.scalar(cutoff, pa.timestamp("us", tz="UTC")))] if cutoff else None
     columns = ["customer_id", "order_id", "ts", "item_id"]
     table = pq.read_table(folder / "orders.parquet", columns=columns, filters=past)
     customers, items = (pc.dictionary_encode(table[name].combine_chunks()) for name in ("customer_id", "item_id"))
@@ -42,19 +43,33 @@ def read_lines(folder: Path, cutoff: datetime, seed: int) -> Lines:
     order = new.cumsum()
     sequence = np.lexsort((np.random.default_rng(seed).random(len(ts)), order))
     shuffled = (column[sequence] for column in (customer, order, item, ts))
-    return Lines(*shuffled, customers.dictionary.to_pylist(), items.dictionary.to_pylist())
+    lines = Lines(*shuffled, customers.dictionary.to_pylist(), items.dictionary.to_pylist())
+    return lines if cutoff else lines.where(~_of_last_orders(lines))
 
 
-def regulars(lines: Lines) -> np.ndarray:
+def validation(lines: Lines, since: int | None) -> tuple[Lines, dict[int, np.ndarray]]:
+    """What may be learned from before validation, and for each customer the items of the order asked for: the first one
+    from a moment on, or without one the last of the lines."""
+    later = lines.ts >= since if since is not None else _of_last_orders(lines)
+    return lines.where(~later), next_orders(lines.where(later))
+
+
+def _of_last_orders(lines: Lines) -> np.ndarray:
+    """Whether each line is of its customer's last order."""
+    last = np.zeros(len(lines.customer_ids), dtype=np.int64)
+    np.maximum.at(last, lines.customer, lines.order)
+    return lines.order == last[lines.customer]
+
+
+def regulars(lines: Lines, fewest: int = MINIMUM_ORDERS) -> np.ndarray:
     """Numbers of the customers with enough orders."""
     customers = lines.customer[np.unique(lines.order, return_index=True)[1]]
     numbers, orders = np.unique(customers, return_counts=True)
-    return numbers[orders >= MINIMUM_ORDERS]
+    return numbers[orders >= fewest]
 
 
-def next_orders(lines: Lines, since: int) -> dict[int, np.ndarray]:
-    """For each customer the items of the first order from a moment on."""
-    later = lines.where(lines.ts >= since)
+def next_orders(later: Lines) -> dict[int, np.ndarray]:
+    """For each customer the items of the first order."""
     customers, firsts = np.unique(later.customer, return_index=True)
     return {
         int(customer): np.unique(later.item[later.order == later.order[first]])

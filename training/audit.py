@@ -70,7 +70,7 @@ class _Attacked:
         initialize_from_catalogue(self._untrained, checkpoint.vocabulary, catalogue)
         self._untrained.to(device()).eval()
         self._predictor, self._dataset = predictor, dataset
-        cutoff = None if card["protocol"] == "taiw" else card["validated_before"]
+        cutoff = card["validated_before"] if card["protocol"] == "cutoff" else None
         self._protocol = protocol(card["protocol"], dataset, cutoff)
         self._until: Stage = TEST if card["trained_before"] == card["validated_before"] else VALIDATION
         self._alone = QUESTIONS_ALONE if checkpoint.settings.architecture == "t5" else None

@@ -7,15 +7,16 @@ from pydantic import Field
 from demand.dataset import Dataset
 from demand.errors import SettingsError
 from demand.protocols.cutoff import VALIDATION_DAYS, Cutoff
+from demand.protocols.last_order import LastOrder
 from demand.protocols.protocol import TEST, VALIDATION, Protocol, Stage
 from demand.protocols.taiw import Taiw
 
-AnyProtocol = Annotated[Cutoff | Taiw, Field(discriminator="name")]
+AnyProtocol = Annotated[Cutoff | LastOrder | Taiw, Field(discriminator="name")]
 """For settings that are saved and read again."""
-NAMES = ("cutoff", "taiw")
+NAMES = ("cutoff", "last-order", "taiw")
 
 
-def protocol(name: str, dataset: Dataset, cutoff: str | None = None, days: int | None = None) -> Cutoff | Taiw:
+def protocol(name: str, dataset: Dataset, cutoff: str | None = None, days: int | None = None) -> AnyProtocol:
     """A protocol by its name, for a dataset.
 
     Args:
@@ -28,11 +29,13 @@ def protocol(name: str, dataset: Dataset, cutoff: str | None = None, days: int |
     """
     if name == "cutoff":
         return Cutoff.on(dataset, cutoff, days or VALIDATION_DAYS)
-    if name != "taiw":
+    if name not in NAMES:
         raise SettingsError(f"no protocol '{name}': choose one of {', '.join(NAMES)}")
     if cutoff or days:
-        raise SettingsError("--protocol taiw asks for each customer's last order: it has no --cutoff or --horizon-days")
-    return Taiw()
+        raise SettingsError(
+            f"--protocol {name} asks for each customer's last order: it has no --cutoff or --horizon-days"
+        )
+    return Taiw() if name == "taiw" else LastOrder()
 
 
-__all__ = ["NAMES", "TEST", "VALIDATION", "AnyProtocol", "Cutoff", "Protocol", "Stage", "Taiw", "protocol"]
+__all__ = ["NAMES", "TEST", "VALIDATION", "AnyProtocol", "Cutoff", "LastOrder", "Protocol", "Stage", "Taiw", "protocol"]

@@ -1,32 +1,28 @@
 """Each customer's last order, as the paper on time-aware item weighting (TAIW) asks for it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from demand.catalogue import PURCHASES
 from demand.dataset import Dataset
 from demand.errors import DataError
 from demand.metrics import long_ideal_metrics
-from demand.protocols.protocol import VALIDATION, Protocol, Stage
-from demand.questions import MINIMUM_ORDERS, Case, last_orders
+from demand.protocols.last_order import LastOrders
 
 ORDER_DAYS, ITEM_LINES, DEVIATIONS = 5, 10, 2
 """Fewest order days of a customer, fewest lines of an item, and how far above the mean lines a day may be."""
 
 
-class Taiw(Protocol):
-    """The last order is the test, the one before it the validation. The day of the order asked for is known.
+class Taiw(LastOrders):
+    """The same of the customers and items that the paper's filters leave, a day an order.
 
-    Orders are days. Figures published for Ta-Feng are from the paper's table.
+    Figures published for Ta-Feng are from the paper's table.
     """
 
     name: Literal["taiw"] = "taiw"
-    at_orders: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("precision@10", "recall@10", "ndcg@10")
     published: ClassVar[Mapping[str, Mapping[str, float]]] = {
         method: dict(zip(("precision@10", "recall@10", "ndcg@10"), figures, strict=True))
@@ -66,28 +62,8 @@ class Taiw(Protocol):
         only = {column: sorted(lines[column].unique()) for column in ("customer_id", "item_id")}
         return replace(days, only=only)
 
-    def cases(self, dataset: Dataset, ids: Sequence[str], stage: Stage) -> Iterator[Case]:
-        return last_orders(dataset.customers(ids), _ago(stage))
-
-    def lines(self, dataset: Dataset, stage: Stage) -> Iterator[pa.Table]:
-        for lines in dataset.lines(PURCHASES):
-            moments = lines.select(["customer_id", "ts"]).to_pandas()
-            later = moments.groupby("customer_id")["ts"].rank("dense", ascending=False)
-            yield lines.filter(pa.array(later > _ago(stage)))
-
-    def fewest(self, stage: Stage) -> int:
-        return MINIMUM_ORDERS - _ago(stage)  # three with those of validation and test
-
     def measure(self, ranked: np.ndarray, truths: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
         return long_ideal_metrics(ranked, truths)
-
-    def boundary(self, stage: Stage) -> str:
-        return "each customer's last order but one" if stage == VALIDATION else "each customer's last order"
-
-
-def _ago(stage: Stage) -> int:
-    """Which order a stage asks for: 1 is the last."""
-    return 2 if stage == VALIDATION else 1
 
 
 def _steady(lines: pd.DataFrame) -> pd.Index:

@@ -1,7 +1,7 @@
 """Google Analytics 4: the event rows of its BigQuery export, as JSON lines (.json, .jsonl, also .gz) or Parquet.
 
 https://support.google.com/analytics/answer/7029846 names the columns. `purchase` events become orders, events that
-name an item or a search become browsing.
+name an item or a search become browsing. What Analytics calls "(not set)" is missing.
 """
 
 import gzip
@@ -18,6 +18,7 @@ from demand.errors import DataError
 from demand.importing import Chunk
 
 CHUNK_ROWS = 50_000
+NOT_SET = "(not set)"
 ACTIONS = {
     "view_item": "view",
     "select_item": "view",
@@ -71,21 +72,23 @@ def _sort_event(
         "customer_id": event.get("user_id") or event.get("user_pseudo_id"),
         "ts": pd.to_datetime(_number(event.get("event_timestamp")), unit="us", utc=True, errors="coerce"),
     }
-    items = [item for item in (event.get("items") or []) if isinstance(item, dict)]
+    items = [_told(item) for item in (event.get("items") or []) if isinstance(item, dict)]
     for item in items:
         if item.get("item_id"):
             known = {"item_id": item["item_id"], "name": item.get("item_name") or item["item_id"]}
             names.setdefault(item["item_id"], {**known, "category": item.get("item_category")})
     if event.get("event_name") == "purchase":
-        order = (event.get("ecommerce") or {}).get("transaction_id") or _parameter(event, "transaction_id")
+        order = _told(event.get("ecommerce") or {}).get("transaction_id") or _parameter(event, "transaction_id")
         rows["orders"] += [{**common, "order_id": order, **_line(item)} for item in items]
         if not items:
             rows["orders"].append({**common, "rejected": "a purchase without items"})
     elif action := ACTIONS.get(str(event.get("event_name"))):
         text = _parameter(event, "search_term")
-        if items or text:
-            looked = [item.get("item_id") for item in items] or [None]
-            rows["browsing"] += [{**common, "action": action, "item_id": item, "text": text} for item in looked]
+        looked = [item["item_id"] for item in items if item.get("item_id")]
+        if looked or text:
+            rows["browsing"] += [
+                {**common, "action": action, "item_id": item, "text": text} for item in looked or [None]
+            ]
 
 
 def _line(item: dict[str, Any]) -> dict[str, Any]:
@@ -102,11 +105,18 @@ def _number(value: Any, default: float | None = None) -> Any:
     return pd.to_numeric(value, errors="coerce")
 
 
-def _parameter(event: dict[str, Any], key: str) -> Any:
+def _parameter(event: dict[str, Any], key: str) -> str | None:
+    """As text: Analytics takes what looks like a number for one, a search for 4711 too."""
     for parameter in event.get("event_params") or []:
         if isinstance(parameter, dict) and parameter.get("key") == key:
-            return (parameter.get("value") or {}).get("string_value")
+            told = [each for each in _told(parameter.get("value") or {}).values() if each is not None]
+            return str(told[0]) if told else None
     return None
+
+
+def _told(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without those that are not set."""
+    return {name: value for name, value in fields.items() if value != NOT_SET}
 
 
 def _drain(rows: dict[str, list[dict[str, Any]]], file: str) -> Iterator[Chunk]:

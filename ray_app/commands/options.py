@@ -38,8 +38,8 @@ Cutoff = Annotated[
 Protocol = Annotated[
     str,
     typer.Option(
-        help="What is learned from and what is asked: cutoff, the days from a date on; or taiw, each customer's last "
-        "order, by the rules of a published comparison."
+        help="What is learned from and what is asked: cutoff, the days from a date on; last-order, each customer's "
+        "last one (leave-one-out); or taiw, the same by the rules of a published comparison."
     ),
 ]
 Customers = Annotated[int | None, typer.Option(min=1, help="Take part with only so many customers, drawn at random.")]

@@ -1,8 +1,10 @@
 """Protocols: who takes part, what lies before a question, and what is asked."""
 
+import runpy
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,7 +13,7 @@ from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
 from demand.importing import import_dataset
 from demand.moments import DAY, iso, moment
-from demand.protocols import TEST, VALIDATION, Cutoff, Taiw, protocol
+from demand.protocols import TEST, VALIDATION, Cutoff, LastOrder, Taiw, protocol
 from demand.sources import SourceOptions, source
 
 Line = tuple[str, float, str]
@@ -93,6 +95,43 @@ def test_customers_need_three_orders_to_be_asked(tmp_path: Path) -> None:
     assert [each.customer_id for each in questions.others] == ["few"]
 
 
+def test_the_last_order_is_left_out_of_what_is_learned_from_for_all_customers_and_items(tmp_path: Path) -> None:
+    films: list[Line] = [("ann", day, f"film {n}") for n, day in enumerate((0, 0.25, 0.25, 2, 3))]
+    two: list[Line] = [("bob", day, "film 9") for day in (1, 2)]
+    last = LastOrder()
+    everything = last.of(dataset(tmp_path, films + two))
+
+    assert everything.customer_ids == ["ann", "bob"]
+    for stage, known, day, item in ((VALIDATION, 2, 2, 3), (TEST, 3, 3, 4)):
+        catalogue = last.catalogue(everything, stage)
+        questions = last.questions(everything, everything.customer_ids, catalogue, stage)
+        assert [each.customer_id for each in questions.customers] == ["ann"]
+        assert [len(each.orders) for each in questions.customers] == [known]
+        assert questions.moments == [START + day * DAY]
+        assert [each.tolist() for each in questions.next_order] == [[item]]
+        assert catalogue.orders[item] == 0
+    assert last.catalogue(everything, TEST).orders.tolist() == [1, 1, 1, 1, 0, 1]
+
+
+def test_peers_of_other_environments_are_asked_the_same(tmp_path: Path) -> None:
+    peers = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "protocol.py"))
+    left = dataset(tmp_path, STEADY + EXTRA + FILTERED)
+    last = LastOrder()
+    catalogue = last.catalogue(left, TEST)
+
+    lines = peers["read_lines"](left.folder, None, seed=0)
+    past, truth = peers["validation"](lines, None)
+
+    for stage, known, fewest in ((TEST, lines, 2), (VALIDATION, past, 1)):
+        questions = last.questions(left, left.customer_ids, catalogue, stage)
+        asked = {known.customer_ids[number] for number in peers["regulars"](known, fewest)}
+        assert asked == {each.customer_id for each in questions.customers}
+        assert len(np.unique(known.order)) == sum(len(each.orders) for each in questions.everyone)
+    baskets = dict(zip((each.customer_id for each in questions.customers), questions.next_order, strict=True))
+    theirs = {past.customer_ids[number]: {past.item_ids[item] for item in items} for number, items in truth.items()}
+    assert theirs == {who: {catalogue.item_ids[item] for item in items} for who, items in baskets.items()}
+
+
 def test_what_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
     small = dataset(tmp_path, [("ann", 0, "milk")])
 
@@ -100,8 +139,9 @@ def test_what_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
         Taiw().of(small)
     with pytest.raises(SettingsError, match="no protocol 'paper'"):
         protocol("paper", small)
-    with pytest.raises(SettingsError, match="no --cutoff"):
-        protocol("taiw", small, cutoff="2024-01-01")
+    for name in ("taiw", "last-order"):
+        with pytest.raises(SettingsError, match=f"{name} .* no --cutoff"):
+            protocol(name, small, cutoff="2024-01-01")
     assert protocol("cutoff", small, days=7) == Cutoff(cutoff=START - 27 * DAY, days=7)
 
 

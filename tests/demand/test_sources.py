@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -49,6 +50,11 @@ def test_mapped_columns_become_the_contracts(tmp_path: Path) -> None:
         ("orders:", "sales:", "no table 'sales'"),
         ("file: sales.csv", "fiel: sales.csv", "orders.file"),
         ("columns:", "columns: [", "not valid YAML"),
+        ("file: sales.csv", "file: sales.csv\n  separator: '||'", "orders.separator"),
+        ("file: sales.csv", "file: sales.csv\n  separator: ';'", "no column 'cust'"),
+        ("file: sales.csv", "file: sales.csv\n  timestamp_unit: weeks", "orders.timestamp_unit"),
+        ("file: sales.csv", "file: sales.csv\n  values: {price: 1}", "no column 'price'"),
+        ("file: sales.csv", "file: sales.csv\n  values: {amount: 1}", "orders.amount has a column and a value"),
     ],
 )
 def test_a_wrong_mapping_is_an_error_that_names_the_place(tmp_path: Path, old: str, new: str, named: str) -> None:
@@ -57,6 +63,47 @@ def test_a_wrong_mapping_is_an_error_that_names_the_place(tmp_path: Path, old: s
 
     assert named in str(error.value)
     assert "\n" not in str(error.value)
+
+
+MOVIELENS = Path(__file__).parents[2] / "docs" / "examples" / "movielens-100k.yaml"
+FILES = {
+    "ml-100k.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    "196\t242\t3\t881250949\n196\t302\t5\t881250949\n196\t242\t9\tsoon\n",
+    "ml-100k.user": "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n"
+    "196\t49\tM\twriter\t55105\n",
+    "ml-100k.item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+    "242\tKolya\t1996\tComedy\n302\tL.A. Confidential\t1997\tCrime Thriller\n",
+}
+
+
+def test_ratings_of_films_as_a_package_ships_them_need_a_mapping_alone(tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+
+    manifest = import_dataset("csv", source("csv", SourceOptions(tmp_path, MOVIELENS)), tmp_path / "data")
+
+    dataset = Dataset.open(tmp_path / "data")
+    (customer,) = dataset.customers()
+    (order,) = customer.orders
+    assert (order.ts, order.items, order.quantities) == (881_250_949_000_000, ("242", "302"), (1.0, 1.0))
+    assert [(each.ts, each.item, each.rating) for each in customer.reviews] == [
+        (881_250_949_000_000, "242", 3),
+        (881_250_949_000_000, "302", 5),
+    ]
+    assert customer.attributes == {"age": "49", "occupation": "writer"}
+    assert dataset.table("items").to_pylist()[1] == {
+        "item_id": "302",
+        "name": "L.A. Confidential",
+        "category": "Crime Thriller",
+        "department": "1997",
+        "price": None,
+    }
+    rejected = {f"ml-100k.inter, {table}": count for table, count in (("orders", 1), ("reviews", 1))}
+    assert {file: sum(each["rejected"].values()) for file, each in manifest["files"].items() if each["rejected"]} == (
+        rejected
+    )
+    reasons = {row["file"]: (row["row"], row["reason"]) for row in dataset.table("quarantine").to_pylist()}
+    assert reasons["ml-100k.inter, orders"] == (3, "ts cannot be read as timestamp[us, tz=UTC]")
 
 
 def test_parquet_is_read_like_csv(tmp_path: Path, shop: Dataset) -> None:
@@ -104,6 +151,74 @@ def test_analytics_events_become_orders_browsing_and_items(tmp_path: Path) -> No
     ]
     rejected = manifest["files"]["events.json.gz"]["rejected"]
     assert rejected == {"not a JSON object": 1, "order_id is missing": 1}
+
+
+def parameter(key: str, **value: object) -> dict[str, object]:
+    """An event's parameter, as BigQuery nests it: a value of each type, one of which is told."""
+    types = ("string_value", "int_value", "float_value", "double_value")
+    return {"key": key, "value": {name: value.get(name) for name in types}}
+
+
+def event(name: str, second: int, items: list[dict[str, object]], *parameters: dict[str, object]) -> dict[str, object]:
+    """A row of the export to BigQuery, with the columns that every row has and nobody reads."""
+    return {
+        "event_date": "20231114",
+        "event_timestamp": 1_700_000_000_000_000 + second * 1_000_000,
+        "event_name": name,
+        "event_params": [parameter("ga_session_id", int_value=1_699_999_990), *parameters],
+        "user_id": None,
+        "user_pseudo_id": "1326801838.1700000000",
+        "user_properties": [],
+        "device": {"category": "mobile", "operating_system": "Android", "web_info": {"browser": "Chrome"}},
+        "geo": {"country": "Poland", "city": "(not set)"},
+        "ecommerce": {"transaction_id": "(not set)", "purchase_revenue": None},
+        "items": items,
+    }
+
+
+def test_a_parquet_export_of_analytics_fills_browsing(tmp_path: Path) -> None:
+    mug = {"item_id": "sku1", "item_name": "Mug", "item_category": "Kitchen", "price": 4.0, "quantity": 1}
+    nameless = {
+        "item_id": "(not set)",
+        "item_name": "(not set)",
+        "item_category": None,
+        "price": None,
+        "quantity": None,
+    }
+    events = [
+        event("session_start", 0, []),
+        event("view_item_list", 1, [mug, {**mug, "item_id": "sku2", "item_name": "Cup"}, nameless]),
+        event("view_item", 2, [mug], parameter("page_location", string_value="https://shop.example/mug")),
+        event("view_search_results", 3, [], parameter("search_term", int_value=4711)),
+        event("view_search_results", 4, [], parameter("search_term", string_value="(not set)")),
+        event("add_to_cart", 5, [mug], parameter("value", double_value=4.0)),
+        event("view_item", 6, [nameless]),
+        event("purchase", 7, [mug], parameter("transaction_id", string_value="t1")),
+        event("purchase", 8, [mug]),
+    ]
+    (tmp_path / "export").mkdir()
+    pq.write_table(pa.Table.from_pylist(events), tmp_path / "export" / "000000000000.parquet")
+
+    manifest = import_dataset("ga4", source("ga4", SourceOptions(tmp_path / "export")), tmp_path / "data")
+
+    dataset = Dataset.open(tmp_path / "data")
+    (customer,) = dataset.customers()
+    assert [
+        ((each.ts - 1_700_000_000_000_000) // 1_000_000, each.action, each.item, each.text)
+        for each in customer.browsing
+    ] == [
+        (1, "list", "sku1", None),
+        (1, "list", "sku2", None),
+        (2, "view", "sku1", None),
+        (3, "search", None, "4711"),
+        (5, "add_to_cart", "sku1", None),
+    ]
+    assert [order.items for order in customer.orders] == [("sku1",)]
+    assert dataset.table("items", ["item_id", "name"]).to_pylist() == [
+        {"item_id": "sku1", "name": "Mug"},
+        {"item_id": "sku2", "name": "Cup"},
+    ]
+    assert manifest["files"]["000000000000.parquet"]["rejected"] == {"order_id is missing": 1}
 
 
 def test_an_unknown_source_or_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,13 +62,13 @@ def test_a_dataset_is_as_if_the_customer_had_never_been_imported(tmp_path: Path)
 def test_rows_that_were_set_aside_go_too(tmp_path: Path) -> None:
     csv = write_shop(tmp_path / "csv")
     with (csv / "orders.csv").open("a") as orders:
-        orders.write("c003,o1,2024-01-01,item a1,-3,1\nc004,o2,2024-01-01,item a1,-3,c003\n")
+        orders.write("c003,o1,2024-01-01,item a1,-3,1,\nc004,o2,2024-01-01,item a1,-3,c003,s1\n")
     data = imported(csv, tmp_path / "data")
 
     erase_from_dataset(data, Identity(["c003"]))
 
     (left,) = pq.read_table(tmp_path / "data" / "quarantine.parquet")["text"].to_pylist()
-    assert left == "c004 | o2 | 2024-01-01 | item a1 | -3 | c003"  # whose cell is nobody's id, as far as one can tell
+    assert left == "c004 | o2 | 2024-01-01 | item a1 | -3 | c003 | s1"  # whose cell is nobody's id, as far as one can tell
 
 
 def test_a_dataset_of_one_customer_is_not_left_empty(tmp_path: Path) -> None:
