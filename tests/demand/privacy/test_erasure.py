@@ -68,7 +68,7 @@ def test_rows_that_were_set_aside_go_too(tmp_path: Path) -> None:
     erase_from_dataset(data, Identity(["c003"]))
 
     (left,) = pq.read_table(tmp_path / "data" / "quarantine.parquet")["text"].to_pylist()
-    assert left == "c004 | o2 | 2024-01-01 | item a1 | -3 | c003 | s1"  # whose cell is nobody's id, as far as one can tell
+    assert left == "c004 | o2 | 2024-01-01 | item a1 | -3 | c003 | s1"  # whose cell is nobody's id, for all one knows
 
 
 def test_a_dataset_of_one_customer_is_not_left_empty(tmp_path: Path) -> None:
