@@ -22,6 +22,7 @@ def card(**changed: object) -> dict:
         "horizon_days": 28,
         "quality": {"next_order": quality, "horizon": quality},
         "calibration": {"reliability": RELIABILITY},
+        "privacy": None,
         **changed,
     }
 
@@ -52,6 +53,7 @@ def test_limits_follow_from_the_card() -> None:
         ({}, True, "All figures are of the model before it learned from the validation orders too."),
         ({"quality": {}}, False, "Too few customers ordered in the validation period to say how good it is."),
         ({"quality": {"next_order": card()["quality"]["next_order"]}}, False, "asked about the next order alone"),
+        ({"privacy": {"epsilon": 8.0, "delta": 1e-5}}, False, "(epsilon 8, delta 1e-05) is promised of what training"),
     ],
 )
 def test_what_else_is_so_is_said(changed: dict, refit: bool, said: str) -> None:
