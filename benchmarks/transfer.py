@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def main() -> None:
         console.rule(f"{customers:,} customers")
         chosen = {start: transfer.learned(customers, start) for start in STARTS}
         folders = {start: run["checkpoint"] for start, run in chosen.items()}
-        found = steps.once("asked", json.dumps(folders), lambda: transfer.asked(customers, folders))  # noqa: B023
+        found = steps.once("asked", json.dumps(folders), partial(transfer.asked, customers, folders))
         curve[customers] = {"chosen": chosen, **found}
         say(row(customers, curve[customers]))
     for name in YARDSTICKS:

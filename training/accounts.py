@@ -27,18 +27,17 @@ class Account:
         arXiv:2106.02848).
 
         Args:
+            privacy: with an epsilon.
             customers: whom each step draws from.
             epochs: how often each is drawn, on average.
 
         Raises:
-            SettingsError: nothing is promised, Opacus is not installed, or no noise is enough.
+            SettingsError: Opacus is not installed, or no noise is enough.
         """
         try:
             from opacus.accountants.utils import get_noise_multiplier  # takes seconds to load
         except ImportError:
             raise SettingsError("privacy.epsilon needs Opacus: pip install 'demandcast[privacy]'") from None
-        if privacy.epsilon is None:
-            raise SettingsError("privacy.epsilon must be given")
         rate = min(privacy.customers_per_step / customers, 1.0)
         steps = max(round(epochs / rate), 1)
         target = {"target_epsilon": privacy.epsilon, "target_delta": privacy.delta}

@@ -114,18 +114,23 @@ def recommend_all(asked: Asked, wish: Wish, out: Location) -> int:
     return len(asked.ids)
 
 
-def gather(asked: Asked, items: tuple[str, ...], out: Location, **how: float | int | None) -> Audience:
-    """Writes the customers who are likeliest to buy any of some items.
-
-    Args:
-        how: as demand.uses.audience.choose takes it.
+def gather(
+    asked: Asked,
+    items: tuple[str, ...],
+    out: Location,
+    size: int | None = None,
+    threshold: float | None = None,
+    budget: float | None = None,
+    cost: float | None = None,
+) -> Audience:
+    """Writes the customers who are likeliest to buy any of some items: so many as demand.uses.audience.choose says.
 
     Raises:
-        SettingsError: see there.
+        SettingsError: see there; before anybody is asked, where no answer is needed to tell.
     """
-    fixed_size(**how)  # type: ignore[arg-type]  # who wants what cannot be need not wait for answers
+    fixed_size(size, threshold, budget, cost)
     found = pa.concat_tables(ask_all(asked, Interest(items)))
-    audience = choose(np.asarray(found["probability"]), **how)  # type: ignore[arg-type]
+    audience = choose(np.asarray(found["probability"]), size, threshold, budget, cost)
     members = found.take(pa.array(audience.rows))
     ranks = pa.array(np.arange(1, len(audience.rows) + 1, dtype=np.int32))
     write_rows([members.add_column(1, "rank", ranks)], MEMBERS, out)
