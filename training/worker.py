@@ -37,7 +37,8 @@ from training.crew import Member
 from training.job import CLOSE, Job
 from training.progress import Pace
 
-PROGRESS_SECONDS = 0.5
+PROGRESS_SECONDS = 1.0
+"""Between two looks at what steps came to; each waits for a GPU, which then waits for the next step."""
 
 
 class Worker:
@@ -71,7 +72,7 @@ class Worker:
             with resumed.as_directory() as folder:
                 extra = load_snapshot(self.tuning, Path(folder))
             self.losses, self.skipped = extra["losses"], extra["skipped"]
-        self.posted, self.began = 0.0, 0.0
+        self.read, self.began = 0.0, 0.0
 
     def run(self) -> str | None:
         """Trains from where the last checkpoint left off to the end; returns why it ended before that."""
@@ -81,24 +82,34 @@ class Worker:
         early = {step for step in wanted if min(step % every, -step % every) > CLOSE * step}
         pace = Pace(len(self.losses), steps)
         self.began = time.monotonic()
-        ready = sent(self._microbatches(len(self.losses), steps))
-        for number in range(len(self.losses), steps):
-            outcome = self._step(number, ready)
-            self.losses.append(outcome.loss)
-            if outcome.skipped:
+        first = len(self.losses)
+        ready = sent(self._microbatches(first, steps))
+        unread: list[Step] = []
+        for number in range(first, steps):
+            unread.append(self._step(number, ready))
+            if unread[-1].skipped:
                 self.skipped.append(number)
-                if reason := self._stuck():
+                if reason := self._stuck(number):
                     return reason
-            pace.advance(outcome.tokens)
-            self._post(pace, outcome.loss)
-            regular = pace.done % every == 0 and steps - pace.done >= every
-            if regular or pace.done in early or pace.done == steps:
+            done = number + 1
+            due = done in early or done == steps or (done % every == 0 and steps - done >= every)
+            if due or number == first or time.monotonic() - self.read > PROGRESS_SECONDS:
+                self._read(unread, pace)
+            if due:
                 self._report(pace, float(np.nanmean(self.losses[-every:])))
         return None
 
-    def _stuck(self) -> str | None:
-        """Where too many steps in a row were skipped: which, and where their data is."""
-        number = len(self.losses) - 1
+    def _read(self, unread: list[Step], pace: Pace) -> None:
+        """What these steps came to, which waits for the last of them; whoever watches is told."""
+        for step in unread:
+            self.losses.append(step.loss)
+            pace.advance(step.tokens)
+        unread.clear()
+        self.read = time.monotonic()
+        self._post(pace)
+
+    def _stuck(self, number: int) -> str | None:
+        """Where this step is the last of too many that were skipped: which, and where their data is."""
         in_a_row = self.skipped[-self.settings.max_skipped :]
         if in_a_row != list(range(number - self.settings.max_skipped + 1, number + 1)):
             return None
@@ -109,21 +120,18 @@ class Worker:
             f"{first + rows - 1} of the rendered microbatches. Try a lower training.learning_rate"
         )
 
-    def _post(self, pace: Pace, loss: float) -> None:
-        """Tells whoever watches, now and then."""
+    def _post(self, pace: Pace) -> None:
         if not self.job.board or self.member.rank:
             return
-        if time.monotonic() - self.posted > PROGRESS_SECONDS or pace.done == pace.steps:
-            self.posted = time.monotonic()
-            self.job.board.post.remote(
-                {
-                    "step": pace.done,
-                    "steps": pace.steps,
-                    "loss": loss,
-                    "tokens_per_second": pace.tokens_per_second,
-                    "seconds_left": pace.seconds_left,
-                }
-            )
+        self.job.board.post.remote(
+            {
+                "step": pace.done,
+                "steps": pace.steps,
+                "loss": self.losses[-1],
+                "tokens_per_second": pace.tokens_per_second,
+                "seconds_left": pace.seconds_left,
+            }
+        )
 
     def _step(self, number: int, ready: Iterator[Batch]) -> Step:
         base = (self.settings.seed * 1_000_003 + number) * max(self.job.draws, default=self.settings.microbatches)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
 from typing import Any
 
@@ -50,16 +51,39 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Step:
-    """One step's outcome over all workers: loss per target item, how many items and tokens, norm before clipping.
+    """One step's outcome over all workers, with the gradient's norm before clipping.
 
-    A step that was skipped changed no weight: its gradient was too long, or no number.
+    A step that was skipped changed no weight: its gradient was too long, or no number. What the step came to stays
+    where it was computed until it is asked for: a GPU that is waited for after each step idles until the next begins.
+
+    Attributes:
+        totals_3: sum of the target items' losses, their number, and the number of tokens.
     """
 
-    loss: float
-    targets: int
-    tokens: int
+    totals_3: Tensor
     gradient_norm: float
     skipped: bool = False
+
+    @property
+    def loss(self) -> float:
+        """Per target item."""
+        loss, targets, _ = self._totals
+        return loss / max(targets, 1)
+
+    @property
+    def targets(self) -> int:
+        """Target items."""
+        return int(self._totals[1])
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that were read."""
+        return int(self._totals[2])
+
+    @cached_property
+    def _totals(self) -> list[float]:
+        totals: list[float] = self.totals_3.tolist()
+        return totals
 
 
 class FineTuning:
@@ -137,12 +161,11 @@ class FineTuning:
         if stepped:
             self._steps += 1
             self._average.update(self._steps)
-        totals = torch.zeros(3, dtype=torch.float64, device=device())
+        totals_3 = torch.zeros(3, dtype=torch.float64, device=device())
         if answers() and outcomes:
-            totals = torch.stack(outcomes).sum(0)
-        dist.all_reduce(totals)
-        loss, targets, tokens = totals.tolist()
-        return Step(loss / max(targets, 1), int(targets), int(tokens), norm, skipped=not stepped)
+            totals_3 = torch.stack(outcomes).sum(0)
+        dist.all_reduce(totals_3)
+        return Step(totals_3, norm, skipped=not stepped)
 
     def _fill_privately(self, gradients: PrivateGradients, data: Iterator[tuple[Batch, int]]) -> list[Tensor]:
         """Gradients of customers, one after another; what each came to."""

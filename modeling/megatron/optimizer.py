@@ -13,10 +13,10 @@ from megatron.core.optimizer import (
     get_megatron_optimizer,
     get_standard_config_overrides,
 )
-from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.utils import local_multi_tensor_l2_norm
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_
 
 RATES = ("max_lr", "min_lr")
 """What a group of parameters keeps of its schedule."""
@@ -79,6 +79,8 @@ def load_optimizer(optimizer: MegatronOptimizer, state: dict[str, Any]) -> None:
 def sound_step(optimizer: MegatronOptimizer, limit: float) -> tuple[float, bool]:
     """Clips and steps as Megatron's own `step` does, but not where the gradient is longer than `limit` or no number.
 
+    It clips by PyTorch in one pass, where Megatron's stand-in for Apex makes a second gradient on the way.
+
     Returns:
         The gradient's norm before clipping, and whether there was a step; the same on every process.
     """
@@ -88,8 +90,8 @@ def sound_step(optimizer: MegatronOptimizer, limit: float) -> tuple[float, bool]
         return norm, False
     for each in optimizer.chained_optimizers:
         parameters = each.get_parameters()
-        if parameters and each.config.clip_grad > 0:
-            clip_grad_by_total_norm_fp32(parameters, max_norm=each.config.clip_grad, total_norm=norm)
+        if parameters and 0 < each.config.clip_grad < norm:
+            clip_grads_with_norm_(parameters, each.config.clip_grad, torch.tensor(norm))
     optimizer.step_with_ready_grads()
     return norm, True
 
