@@ -91,9 +91,14 @@ GPT2 = {
 }
 SHAPES = {
     "smollm2-135m": Shape(
-        {**LLAMA, "layers": 30, "hidden": 576, "heads": 9, "key_value_heads": 3, "ffn": 1_536}, 49_152, sequences=16
+        {**LLAMA, "layers": 30, "hidden": 576, "heads": 9, "key_value_heads": 3, "ffn": 1_536},
+        49_152,
+        sequences=32,
+        microbatches=2,
     ),
-    "gpt2-345m": Shape({**GPT2, "layers": 24, "hidden": 1_024, "heads": 16, "ffn": 4_096}, 50_257),
+    "gpt2-345m": Shape(
+        {**GPT2, "layers": 24, "hidden": 1_024, "heads": 16, "ffn": 4_096}, 50_257, sequences=16, microbatches=2
+    ),
     "llama-1b": Shape(
         {**LLAMA, "layers": 16, "hidden": 2_048, "heads": 32, "key_value_heads": 8, "ffn": 8_192}, 32_000
     ),

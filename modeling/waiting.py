@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from demand.vocabulary import HORIZON_DAYS
+from modeling.parallel import on_device
 
 FROM = (0, *HORIZON_DAYS)
 """Days from the question at which each interval begins; the last has no end."""
@@ -46,4 +47,5 @@ def _expected(log_rate_RK: Tensor, days_R: Tensor) -> Tensor:
 
 
 def _starts(like: Tensor) -> Tensor:
-    return torch.tensor(FROM, dtype=like.dtype, device=like.device)
+    """Sent as a batch is: to make it where a GPU computes would wait for all that the GPU has still to do."""
+    return on_device(torch.tensor(FROM, dtype=like.dtype))
