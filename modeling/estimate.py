@@ -171,12 +171,12 @@ def _layer_numbers(run: Run) -> tuple[float, float]:
 
 
 def _head_activations(run: Run) -> float:
-    """Bytes: scores of the items and their sales; of each query two widths of both of its networks, and what the waits
-    keep of each interval; of each query with an item met before it, features and four widths of its network."""
+    """Bytes: scores of the items and their sales; of each query two widths of each layer of its networks, and what the
+    waits keep of each interval; of each query with an item met before it, features and four widths of its network."""
     queries = QUERIES * run.microbatch_tokens
     trends = 1 + len(WINDOWS)
     scores = (2 + trends) * 4 * queries * run.items / run.layout.tensor  # 32-bit exponentials, and later their gradient
-    customers = queries * (4 * run.model.habit_width * run.bytes_per_number + PER_INTERVAL * len(FROM))
+    customers = queries * (6 * run.model.habit_width * run.bytes_per_number + PER_INTERVAL * len(FROM))
     pairs = queries * MET * run.longest / run.layout.tensor
     return (
         scores

@@ -148,9 +148,10 @@ def _head(run: Run) -> Parameters:
     """Head and calendar; always trained, as the embeddings are, of which the items are new to any base."""
     width, own = run.model.hidden, run.model.habit_width
     query = (width + 1) * (width + NAME_WIDTH)
-    customer = (len(OF_CUSTOMERS) * own + own) + width * own  # once for how many items, once for the next order
-    customer = 2 * customer + len(OF_WAITS) * own + (own + 1) * (1 + len(FROM))
+    customer = len(OF_CUSTOMERS) * own + own
+    size, wait = customer + width * own + (own + 1), customer + len(OF_WAITS) * own + (own * own + own)
+    wait += (own + 1) * len(FROM)
     habits = (len(OF_ITEMS) * own + own) + (len(OF_CUSTOMERS) + 2 * width) * own + (own * own + own) + (own + 1)
     days = calendar_parameters(width) if run.model.calendar else 0
     sales = len(OF_SALES) * own + (width + 1) * (1 + len(WINDOWS))
-    return Parameters(0, _norm(run.model, width) + query + run.items + customer + habits + sales + days)
+    return Parameters(0, _norm(run.model, width) + query + run.items + size + wait + habits + sales + days)

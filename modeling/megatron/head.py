@@ -126,7 +126,7 @@ class DemandHead(MegatronModule):
         self.customer_query = nn.Linear(width, habit_width, bias=False)
         self.customer_wants = nn.Linear(habit_width, 1)
         self.wait_features = nn.Linear(len(OF_CUSTOMERS) + len(OF_WAITS), habit_width)
-        self.wait_query = nn.Linear(width, habit_width, bias=False)
+        self.wait_mixed = nn.Linear(habit_width, habit_width)
         self.wait_rates = nn.Linear(habit_width, len(FROM))
         self.habit_features = nn.Linear(len(OF_ITEMS), habit_width)
         self.habit_customer = nn.Linear(len(OF_CUSTOMERS), habit_width, bias=False)
@@ -159,9 +159,10 @@ class DemandHead(MegatronModule):
         customer_RC = batch.customer_RC.to(query_RD.dtype)
         wants_RH = gelu(self.customer_features(customer_RC) + self.customer_query(query_RD))
         more_R = self.customer_wants(wants_RH).float().squeeze(-1)
-        # The hidden state is left to the items: learning waits as well, it ranks them worse.
+        # By habits alone: a hidden state knows customers one by one, and tells of waits that it has seen.
         paced_RC = torch.cat([customer_RC, batch.wait_RE.to(query_RD.dtype)], dim=1)
-        wait_RH = gelu(self.wait_features(paced_RC) + self.wait_query(query_RD.detach()))
+        wait_RH = gelu(self.wait_features(paced_RC))
+        wait_RH = gelu(self.wait_mixed(wait_RH))
         log_rate_RK = 2 * batch.customer_RC[:, LATELY, None] + LATELY_TO_DAILY + self.wait_rates(wait_RH).float()
         # Each process continues with its own items only; the copies' backward pass adds their gradients up.
         query_RD = copy_to_tensor_model_parallel_region(query_RD)

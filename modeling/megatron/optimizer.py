@@ -20,17 +20,26 @@ from torch.nn.utils import clip_grads_with_norm_
 
 RATES = ("max_lr", "min_lr")
 """What a group of parameters keeps of its schedule."""
+WAITS = 5.0
+"""How much faster than all else the wait for the next order is learned: its network is small, nothing else depends on
+it, and one epoch at the rate of the rest leaves it half taught (docs/quality.md)."""
 
 
-def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel) -> MegatronOptimizer:
-    """Adam with or without states shared among the copies of the model, whose state can be described from the start."""
+def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel, waits: float) -> MegatronOptimizer:
+    """Adam with or without states shared among the copies of the model, whose state can be described from the start.
+
+    Args:
+        waits: how much faster than the rest the wait for the next order is learned.
+    """
     kept = {
         ParamKey(name=("*.word_embeddings.weight", "*output_words.weight", "*calendar.*.weight")): ParamGroupOverride(
             wd_mult=0.0
         )
     }
     # Weight decay would wear down the embeddings of tokens and days that are seldom seen, or not learned.
-    optimizer = get_megatron_optimizer(config, [model], {**get_standard_config_overrides(config), **kept})
+    faster = {ParamKey(name="*.wait_*"): ParamGroupOverride(max_lr=waits * config.lr, min_lr=waits * config.min_lr)}
+    overrides = {**get_standard_config_overrides(config), **kept, **faster}
+    optimizer = get_megatron_optimizer(config, [model], overrides)
     for each in optimizer.chained_optimizers:
         if isinstance(each, DistributedOptimizer) and isinstance(each.optimizer, torch.optim.Adam):
             _keep_steps(each)

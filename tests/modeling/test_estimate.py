@@ -89,10 +89,10 @@ def run_of(model: ModelSettings, workers: int = 1, **more: Any) -> Run:
 
 
 def head_parameters(width: int, items: int, norm: int) -> int:
-    """Norm, query, item biases; three networks, 128 wide: 9 features of a customer, for the wait 2 more, 29 of an item,
-    6 of its sales; query and item; 10 intervals of the wait; 4 weights of what sold of late;
-    128 signs of a name."""
-    customer = 2 * (10 * 128 + width * 128) + 2 * 128 + 11 * 129
+    """Norm, query, item biases; three networks, 128 wide: 9 features of a customer, for the wait 2 more and a second
+    layer but no query, 29 of an item, 6 of its sales; query and item; 10 intervals of the wait; 4 weights of what sold
+    of late; 128 signs of a name."""
+    customer = (10 * 128 + width * 128 + 129) + (10 * 128 + 2 * 128 + 129 * 128 + 10 * 129)
     names = (width + 1) * 128
     habits = (30 + 6) * 128 + (width + 1) * 4 + 9 * 128 + 2 * width * 128 + 129 * 128 + 129
     return norm * width + width * width + width + names + items + customer + habits

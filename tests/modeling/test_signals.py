@@ -85,7 +85,7 @@ class Shopkeeper:
         settings = ModelSettings(layers=1, hidden=64, heads=2, ffn=64, habit_width=32, dropout=0.0)
         model = DemandModel(settings, len(vocabulary), len(catalogue), catalogue=catalogue)
         initialize_from_catalogue(model, vocabulary, catalogue)
-        self.tuning = FineTuning(model, Schedule(6e-3, 10, STEPS, 0.01, 1.0))
+        self.tuning = FineTuning(model, Schedule(1e-2, 10, STEPS, 0.01, 1.0))
         rng = np.random.default_rng(2)
         for step in range(STEPS):
             chosen = [people[one][0] for one in rng.choice(len(people), 12, replace=False)]
