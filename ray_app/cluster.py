@@ -3,15 +3,20 @@
 import logging
 import os
 import socket
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import ray
 
 
-def connect(processors: int | None = None, trials: bool = False) -> None:
+def connect(
+    processors: int | None = None, trials: bool = False, environment: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Makes Ray ready for this process, quietly. Does nothing where it already is.
 
     Args:
+        environment: variables that Ray's processes for this one see.
         trials: of a sweep will run, which Ray Tune may stop early. A local cluster has Ray's dashboard for them alone:
             it is some more processes to wait for.
     """
@@ -22,8 +27,11 @@ def connect(processors: int | None = None, trials: bool = False) -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own table shows a sweep
     quietly: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address := os.environ.get("RAY_ADDRESS"):
+        if environment:
+            quietly["runtime_env"] = {"env_vars": dict(environment)}
         ray.init(address=address, **quietly)
         return
+    os.environ.update(environment)
     # A trial or a run is some ten small processes: on two cores Ray else starts them two at a time, and warns about it.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
     # Ray Train's controller takes reports when it looks after its workers, by default every 2 seconds.

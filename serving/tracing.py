@@ -1,7 +1,8 @@
 """OpenTelemetry traces, switched on by the variables that every program with OpenTelemetry knows.
 
-Ray Serve makes the spans, of the ingress's and the replica's part of each request and of the way between; FastAPI and
-the replica add theirs. Ray's proxy has none: Ray Serve 2.60 does not tell it. Nothing of a body is in one.
+Ray Serve makes the spans, of the proxy's, the ingress's and the replica's part of each request and of the way between;
+FastAPI and the replica add theirs. A request that says what trace it belongs to (W3C's traceparent) goes on in that.
+Nothing of a body is in a span.
 """
 
 import os
@@ -38,6 +39,21 @@ def tracing() -> TracingConfig:
         )
     except ValueError:
         raise SettingsError(f"{SAMPLED}={sampled} is no share from 0 to 1") from None
+
+
+def environment_of_proxies() -> dict[str, str]:
+    """What the environment of Ray's proxies must say for them to trace: Ray Serve 2.60 hands them no setting.
+
+    Raises:
+        SettingsError: as for `tracing`.
+    """
+    config = tracing()
+    if not config.enabled:
+        return {}
+    return {
+        "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": config.exporter_import_path,
+        "RAY_SERVE_TRACING_SAMPLING_RATIO": str(config.sampling_ratio),
+    }
 
 
 def exporters() -> list["SpanProcessor"]:

@@ -80,7 +80,11 @@ def ray_cluster() -> Iterator[None]:
     import ray
 
     from ray_app.cluster import connect
+    from serving.tracing import ENDPOINTS, environment_of_proxies
 
-    connect(processors=2, trials=True)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(ENDPOINTS[0], "http://127.0.0.1:4318")  # where tests of traces collect them
+        traced = environment_of_proxies()
+    connect(processors=2, trials=True, environment=traced)
     yield
     ray.shutdown()

@@ -77,6 +77,7 @@ def serve(
     from ray_app.home import Home
     from serving.application import Served, running
     from serving.scaling import Scaling
+    from serving.tracing import environment_of_proxies
     from training.resources import offered
 
     home = Home.here()
@@ -86,7 +87,7 @@ def serve(
     models = chosen(registry, model, challenger_share)
     for each in models.all:
         load_checkpoint(each.checkpoint)  # a damaged one is refused before anything starts
-    connect()
+    connect(environment=environment_of_proxies())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: Ray would end with a trace of itself
     most = max_replicas or max(offered("CPU"), min_replicas, 1)
     scaling = Scaling(min_replicas, most, replica_requests, up_seconds, down_seconds)

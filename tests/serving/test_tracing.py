@@ -11,7 +11,9 @@ from tests.serving.collector import Collector
 from tests.serving.conftest import order, request
 
 SOON_SECONDS = 30
+CALLER, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CHAIN = [
+    "proxy_http_request Ingress POST /v1/predict",
     "replica_handle_request Ingress __call__",
     "POST /v1/predict",
     "route_to_replica ModelReplica answer",
@@ -21,18 +23,21 @@ CHAIN = [
 """Spans of a request, in the order in which they begin; some more lie between."""
 
 
-def test_a_request_is_traced_from_the_ingress_to_the_forward_pass_and_nothing_of_it_is_told(
+def test_a_request_is_traced_from_the_proxy_to_the_forward_pass_and_nothing_of_it_is_told(
     client: httpx.Client, collector: Collector
 ) -> None:
     somebody = {**order(), "customer_id": "traced-customer"}
-    client.post("/v1/predict", json=request(somebody), headers={"X-Request-ID": "traced-1"}).raise_for_status()
+    headers = {"X-Request-ID": "traced-1", "traceparent": f"00-{CALLER}-{SPAN}-01"}
+    client.post("/v1/predict", json=request(somebody), headers=headers).raise_for_status()
 
     end = time.monotonic() + SOON_SECONDS
     while set(CHAIN) - {each.name for each in collector.trace_of("traced-1")}:
         assert time.monotonic() < end
         time.sleep(0.2)
-    names = [each.name for each in collector.trace_of("traced-1")]
-    assert [name for name in names if name in CHAIN] == CHAIN
+    spans = collector.trace_of("traced-1")
+    assert [span.name for span in spans if span.name in CHAIN] == CHAIN
+    assert {span.trace_id.hex() for span in spans} == {CALLER}  # it goes on in the caller's trace
+    assert spans[0].parent_span_id.hex() == SPAN
     assert not [body for body in collector.bodies if b"traced-customer" in body or b"item a0" in body]
 
 
