@@ -37,8 +37,11 @@ def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel, wai
         )
     }
     # Weight decay would wear down the embeddings of tokens and days that are seldom seen, or not learned.
-    faster = {ParamKey(name="*.wait_*"): ParamGroupOverride(max_lr=waits * config.lr, min_lr=waits * config.min_lr)}
-    overrides = {**get_standard_config_overrides(config), **kept, **faster}
+    overrides = {**get_standard_config_overrides(config), **kept}
+    if waits != 1:
+        # lr_mult changes nothing: by it and wd_mult a loaded state's groups find those of this run.
+        faster = ParamGroupOverride(max_lr=waits * config.lr, min_lr=waits * config.min_lr, lr_mult=waits)
+        overrides[ParamKey(name="*.wait_*")] = faster
     optimizer = get_megatron_optimizer(config, [model], overrides)
     for each in optimizer.chained_optimizers:
         if isinstance(each, DistributedOptimizer) and isinstance(each.optimizer, torch.optim.Adam):
