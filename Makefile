@@ -9,7 +9,7 @@ SERVING := .venv-serving-peers
 # Tests that start no Ray, and the whole chain, which is processes of its own.
 BESIDE := tests/demand tests/modeling tests/e2e tests/test_cluster_aws.py tests/test_kubernetes.py \
 	$(addprefix tests/ray_app/test_,dry_run.py events.py privacy.py report.py watch.py) \
-	$(addprefix tests/serving/test_,attempts.py console_files.py keys.py registered.py serving_benchmark.py tally.py) \
+	$(addprefix tests/serving/test_,attempts.py console_files.py forecast.py keys.py registered.py serving_benchmark.py tally.py) \
 	$(addprefix tests/training/test_,audit.py card.py drift.py evaluation.py forecasting.py forecasts_benchmark.py) \
 	$(addprefix tests/training/test_,progress.py settings.py transfer_benchmark.py) \
 	$(addprefix tests/tuning/test_,search.py space.py)

@@ -19,10 +19,9 @@ from demand.moments import DAY, moment
 from demand.tables import TABLES
 from demand.uses.outlook import Outlook
 from demand.uses.stores import UNKNOWN, Placed
-from demand.uses.supply import GROUPINGS, LEVELS, Expected, Past, Supply, by_week, groups_of, interval
+from demand.uses.supply import GROUPINGS, LEVELS, Expected, Past, Split, Supply, by_week, groups_of, interval
 from training.prediction import Asked, ask_all, write_rows
 
-WEEK = 7
 FORECASTS = pa.schema(
     [
         ("group", pa.string()),
@@ -34,24 +33,6 @@ FORECASTS = pa.schema(
         ("level", pa.float64()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Split:
-    """What sums are split into, and add up over.
-
-    Attributes:
-        by: one of GROUPINGS.
-        stores, weeks: whether by them, too.
-    """
-
-    by: str = "item"
-    stores: bool = False
-    weeks: bool = False
-
-    def ends(self, days: int) -> list[int]:
-        """(W,) days within which each week ends, the last one with the last of `days`."""
-        return [*range(WEEK, days, WEEK), days] if self.weeks else [days]
 
 
 def forecast(asked: Asked, split: Split, out: Location) -> Supply:

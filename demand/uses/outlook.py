@@ -62,6 +62,18 @@ class Outlook:
             for row, items in enumerate(top_k(self.rates, k))
         ]
 
+    def by_horizon(self) -> list["Outlook"]:
+        """One for each horizon of the questions, the shortest first, without explanations."""
+        horizons = [each.horizon_days for each in self.questions]
+        return [self._of([row for row, each in enumerate(horizons) if each == days]) for days in sorted(set(horizons))]
+
+    def _of(self, rows: list[int]) -> "Outlook":
+        questions = [self.questions[row] for row in rows]
+        orders, rates, chances, purchases = (
+            each[rows] for each in (self.orders, self.rates, self.chances, self.purchases)
+        )
+        return Outlook(self.catalogue, questions, orders, rates, chances, purchases)
+
     def worth(self) -> tuple[np.ndarray, np.ndarray]:
         """Units, and spend in currency units, that are expected of each item, (R, V) each."""
         quantities = self.purchases * self.catalogue.mean_quantity

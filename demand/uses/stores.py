@@ -78,6 +78,11 @@ class Placed:
         return Expected(*np.moveaxis(found, 1, 0))
 
 
+def stores_of(customers: Iterable[Customer]) -> list[str]:
+    """Where some customers have ordered, sorted."""
+    return sorted({order.store or UNKNOWN for each in customers for order in each.orders})
+
+
 def _orders(customer: Customer, as_of: int, split: bool) -> Mapping[str, float]:
     """A customer's orders by store, each counted less the older it is."""
     found: defaultdict[str, float] = defaultdict(float)

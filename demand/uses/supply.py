@@ -6,7 +6,7 @@ earlier period whose sales are known, and that share of the total is added to wh
 smaller share: what moves one group up moves another down. And much of what an item sold beyond what was expected stays
 for weeks (a season, a price, new customers): that is learned from earlier periods, too.
 
-Shapes: S stores, V catalogue items, G groups, R customers.
+Shapes: W weeks, S stores, V catalogue items, G groups, R customers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 
 from demand.catalogue import Catalogue
+from demand.moments import DAY, WEEK
 from demand.uses.outlook import Outlook
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -65,6 +66,25 @@ class Expected:
     def grouped(self, groups: np.ndarray, count: int) -> "Expected":
         """Sums over groups. `groups`: (V,) the number of each item's group, below `count`."""
         return Expected(*in_groups(self.parts, groups, count))
+
+
+@dataclass(frozen=True)
+class Split:
+    """What sums are split into, and add up over.
+
+    Attributes:
+        by: one of GROUPINGS.
+        stores, weeks: whether by them, too.
+    """
+
+    by: str = "item"
+    stores: bool = False
+    weeks: bool = False
+
+    def ends(self, days: int) -> list[int]:
+        """(W,) days within which each week ends, the last one with the last of `days`."""
+        week = WEEK // DAY
+        return [*range(week, days, week), days] if self.weeks else [days]
 
 
 def groups_of(catalogue: Catalogue, by: str) -> tuple[np.ndarray, list[str]]:

@@ -101,7 +101,7 @@ def forecast(
     All parts add up. The two periods before, as long as the horizon, are forecast too: they say how items sell against
     what is expected of them, and how far totals are off.
     """
-    from training.forecasting import Split
+    from demand.uses.supply import Split
     from training.forecasting import forecast as forecast_all
 
     version, asked = asked_of(data, as_of, model, horizon_days)

@@ -8,6 +8,7 @@ import { chosenPeople } from "./people.js";
 import { DAY, asOf, bought, lastEvent, momentOf, split } from "./record.js";
 import { day, decimal, number, percent, t } from "./text.js";
 
+const WEEK = 7 * DAY;
 const DRAWN = 20;
 const LISTED = 200;
 const JUDGED_UNITS = 5; // below, no interval but one from nothing on can hold the nothing that is mostly bought
@@ -27,47 +28,68 @@ function send() {
     const people = await chosenPeople(when, signal);
     const horizon = Number(byId("forecast-horizon").value);
     const by = byId("forecast-by").value;
-    const body = { customers: people.asked, as_of: asOf(field), horizon_days: horizon, by, spread: Number(byId("forecast-spread").value) / 100 };
+    const weeks = byId("forecast-weeks").checked;
+    const spread = Number(byId("forecast-spread").value) / 100;
+    const body = { customers: people.asked, as_of: asOf(field), horizon_days: horizon, by, weeks, spread };
     const [answer, catalogue] = await Promise.all([ask("v1/forecast", body, signal), items()]);
     const until = when + horizon * DAY;
-    const truth = when < Date.now() - DAY ? happened(people.records, when, until, by, catalogue) : null;
-    known = { answer, catalogue, by, truth, until, people: people.asked.length };
+    const starts = weeks ? weeksFrom(when, until) : [when];
+    const truth = when < Date.now() - DAY ? happened(people.records, starts, until, by, catalogue) : null;
+    known = { answer, catalogue, by, truth, until, weeks: starts.length, people: people.asked.length };
     render();
   });
 }
 
-/** Units by group, and until when anything is known; nothing where no event is from after the moment. */
-function happened(records, when, until, by, catalogue) {
+/** When each week begins, of which the last one may be cut short. */
+const weeksFrom = (when, until) => Array.from({ length: Math.ceil((until - when) / WEEK) }, (_, week) => when + week * WEEK);
+
+/** Units by group from each start to the next, and until when anything is known; nothing where no event is from after the first. */
+function happened(records, starts, until, by, catalogue) {
   const last = lastEvent(records);
-  if (last < when) return null;
+  if (last < starts[0]) return null;
+  let after = records;
+  const units = starts.map((start, place) => {
+    after = after.map((each) => split(each, start)[1]);
+    return grouped(bought(after, starts[place + 1] ?? until), by, catalogue);
+  });
+  return { units, last };
+}
+
+function grouped(items, by, catalogue) {
   const units = new Map();
-  const after = records.map((each) => split(each, when)[1]);
-  for (const [item, quantity] of bought(after, until)) {
+  for (const [item, quantity] of items) {
     if (!catalogue.has(item)) continue;
     const group = { item, all: "all" }[by] ?? catalogue.get(item)[by] ?? "";
     units.set(group, (units.get(group) ?? 0) + quantity);
   }
-  return { units, last };
+  return units;
 }
 
 function render() {
   if (!known) return;
-  const { answer, catalogue, by, truth, until } = known;
+  const { answer, catalogue, by, truth, until, weeks } = known;
   const nameOf = (group) => (by === "item" ? (catalogue.get(group)?.name ?? group) : by === "all" ? t("byAll") : group || t("noGroup"));
   const rows = answer.groups.map((each) => ({
     name: nameOf(each.group),
+    week: each.week ?? 1,
     expected: each.expected_quantity,
     amount: each.expected_amount,
     intervals: each.intervals,
-    truth: truth ? (truth.units.get(each.group) ?? 0) : null,
+    truth: truth ? (truth.units[(each.week ?? 1) - 1].get(each.group) ?? 0) : null,
   }));
-  const caption = t(truth ? "intervalsCaptionTruth" : "intervalsCaption", { shown: Math.min(DRAWN, rows.length), all: rows.length });
+  const drawn = largest(rows, DRAWN).map((each) => (weeks > 1 ? { ...each, name: t("groupInWeek", { group: each.name, week: each.week }) } : each));
+  const caption = t(truth ? "intervalsCaptionTruth" : "intervalsCaption", { shown: drawn.length / weeks, all: rows.length / weeks });
   result.replaceChildren(
     summary(rows),
     note(truth, until),
-    picture(caption, (width) => intervals(rows.slice(0, DRAWN), width)),
+    picture(caption, (width) => intervals(drawn, width)),
     listing(rows, truth),
   );
+}
+
+/** Rows of the largest groups, of each all weeks, that are as many as some number at most; those of one group at least. */
+function largest(rows, most) {
+  return rows.slice(0, Math.max(1, Math.floor(most / known.weeks)) * known.weeks);
 }
 
 function summary(rows) {
@@ -81,7 +103,7 @@ function summary(rows) {
     ...(truth
       ? [
           [t("boughtUnits"), number(total((each) => each.truth))],
-          [t("insideIntervals"), [0.5, 0.8, 0.95].map((level) => percent(inside(level))).join(" · "), t("insideHint", { groups: judged.length, least: JUDGED_UNITS })],
+          [t("insideIntervals"), [0.5, 0.8, 0.95].map((level) => percent(inside(level))).join(" · "), t("insideHint", { rows: judged.length, least: JUDGED_UNITS })],
         ]
       : []),
   ]);
@@ -100,19 +122,21 @@ function note(truth, until) {
 function listing(rows, truth) {
   const columns = [
     { label: t("group") },
+    ...(known.weeks > 1 ? [{ label: t("week"), number: true }] : []),
     { label: t("expected"), number: true },
     ...[50, 80, 95].map((level) => ({ label: t("within", { level }), number: true })),
     ...(truth ? [{ label: t("boughtReally"), number: true }] : []),
     { label: t("amount"), number: true },
   ];
-  const cells = rows.slice(0, LISTED).map((each) => [
+  const cells = largest(rows, LISTED).map((each) => [
     each.name,
+    ...(known.weeks > 1 ? [number(each.week)] : []),
     decimal(each.expected, 1),
     ...[0.5, 0.8, 0.95].map((level) => range(each.intervals.find((one) => Math.abs(one.level - level) < 1e-9))),
     ...(truth ? [number(each.truth, 1)] : []),
     decimal(each.amount),
   ]);
-  return table(t("forecastTable", { shown: cells.length, all: rows.length }), columns, cells);
+  return table(t("forecastTable", { shown: cells.length / known.weeks, all: rows.length / known.weeks }), columns, cells);
 }
 
 const range = (interval) => (interval ? `${decimal(interval.low, 1)} – ${decimal(interval.high, 1)}` : "");

@@ -139,9 +139,11 @@ def running_stub() -> Iterator[Stub]:
         body = await noted(request)
         ends = {0.5: (150, 170), 0.8: (120, 200), 0.95: (100, 220)}
         intervals = [{"level": level, "low": low, "high": high} for level, (low, high) in ends.items()]
+        weeks = [{"week": week} for week in range(1, body["horizon_days"] // 7 + 1)] if body["weeks"] else [{}]
         groups = [
-            {"group": item, "expected_quantity": 160.0, "expected_amount": 320.0, "intervals": intervals}
+            {"group": item, **week, "expected_quantity": 160.0, "expected_amount": 320.0, "intervals": intervals}
             for item in ITEMS
+            for week in weeks
         ]
         return {**answered(body), "groups": groups}
 

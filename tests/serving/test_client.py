@@ -17,6 +17,7 @@ from serving.events import AppendedResponse
 from serving.keys import KeyFile
 from serving.problems import ProblemDocument
 from serving.routes.audience import AudienceRequest, AudienceResponse
+from serving.routes.forecast import ForecastRequest, ForecastResponse
 from serving.routes.recommend import RecommendRequest, RecommendResponse
 from serving.routes.risk import RiskRequest, RiskResponse
 from serving.schemas import CustomerRecord, ModelInfo, PredictRequest, PredictResponse
@@ -60,18 +61,21 @@ def test_both_clients_ask_for_every_use(client: httpx.Client) -> None:
         customer=customer, as_of=as_of, wish=Wish(size=2, in_stock=frozenset({"item a0", "item b1"}))
     )
     group = AudienceRequest(customers=[customer] * 12, as_of=as_of, items=["item a0"], size=10)
+    weeks = ForecastRequest(customers=[customer], as_of=as_of, by="all", weeks=True)
     risk = RiskRequest(customer=customer, as_of=as_of)
 
     with Client(*arguments(client)) as ours:
-        waited = ours.recommend(listed), ours.audience(group), ours.risk(risk)
+        waited = ours.recommend(listed), ours.audience(group), ours.forecast(weeks), ours.risk(risk)
 
-    async def together() -> tuple[RecommendResponse, AudienceResponse, RiskResponse]:
+    async def together() -> tuple[RecommendResponse, AudienceResponse, ForecastResponse, RiskResponse]:
         async with AsyncClient(*arguments(client)) as ours:
-            return await ours.recommend(listed), await ours.audience(group), await ours.risk(risk)
+            lists = await ours.recommend(listed), await ours.audience(group)
+            return *lists, await ours.forecast(weeks), await ours.risk(risk)
 
-    for items, members, found in (waited, asyncio.run(together())):
+    for items, members, totals, found in (waited, asyncio.run(together())):
         assert {each.item_id for each in items.items} == stock
         assert len(members.members) == 10
+        assert [each.week for each in totals.groups] == [1, 2, 3, 4]
         assert 0 < found.probability < 1
 
 

@@ -184,6 +184,27 @@ def test_a_forecast_stands_beside_what_happened(browser: Browser, stub: Stub) ->
         expect(page.locator("#forecast-result")).to_contain_text("0.0% · 0.0% · 25.0%")
 
 
+def test_a_forecast_week_by_week_stands_beside_what_each_week_brought(browser: Browser, stub: Stub) -> None:
+    with Window(browser, stub.url) as page:
+        page.get_by_role("link", name="Forecast").click()
+        page.get_by_label("Week by week").focus()
+        page.keyboard.press("Space")
+        show_forecast(page)
+
+        (asked,) = stub.bodies("/v1/forecast")
+        assert asked["weeks"] is True
+        # Weeks begin on June 1: 2 of milk on the 1st and the 3rd, on the 8th, the 15th and the 22nd, by 21 customers.
+        for name, sold in (("Milk", ["84", "42", "42", "42"]), (HOSTILE, ["42", "0", "0", "0"])):
+            rows = page.get_by_role("rowheader", name=name, exact=True).locator("xpath=../*[last()-1]")
+            assert rows.all_inner_texts() == sold
+        assert row(page, "Milk")[1] == "1"
+        assert page.locator("svg .truth").count() == 4 * len(ITEMS)
+        expect(page.locator("#forecast-result caption")).to_have_text(
+            f"Units, the {len(ITEMS)} largest of {len(ITEMS)} groups"
+        )
+        expect(page.locator("svg .row-name").nth(1)).to_have_text("Week 2: Milk")
+
+
 def test_a_forecast_is_of_those_who_were_named_or_came_in_a_file(browser: Browser, stub: Stub, tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text("\n".join(json.dumps(record(each)) for each in ("x", "y")))
     with Window(browser, stub.url) as page:

@@ -145,6 +145,35 @@ def test_a_forecast_is_at_the_level_that_is_said_and_adds_up_over_stores(
         assert min(inside) > 0
 
 
+def test_weeks_of_a_forecast_are_of_every_store_and_add_up(
+    client: httpx.Client, predictor: Predictor, customers: list[Customer]
+) -> None:
+    said = {"customers": [record(each) for each in customers], "stores": True, "horizon_days": 10, "spread": 0.1}
+
+    weeks = asked(client, "/v1/forecast", **said, by="category", weeks=True)["groups"]
+    stores = asked(client, "/v1/forecast", **said, by="category")["groups"]
+
+    first, _ = predictor.outlook([Question(each, AS_OF, 7) for each in customers]).worth()
+    assert sum(each["expected_quantity"] for each in weeks if each["week"] == 1) == pytest.approx(first.sum(), rel=1e-3)
+    assert [(each["group"], each["store"], each["week"]) for each in weeks] == [
+        (each["group"], each["store"], week) for each in stores for week in (1, 2)
+    ]
+    for each, *both in zip(stores, weeks[::2], weeks[1::2], strict=True):
+        for sums in ("expected_quantity", "expected_amount"):
+            assert sum(week[sums] for week in both) == pytest.approx(each[sums], rel=1e-4)
+        for week in both:
+            assert week["intervals"][2]["low"] <= week["expected_quantity"] <= week["intervals"][2]["high"]
+
+
+def test_weeks_of_too_many_customers_are_refused(client: httpx.Client) -> None:
+    body = {"as_of": iso(AS_OF), "customers": [{}] * 65, "horizon_days": 28, "weeks": True}
+
+    (error,) = problem(client.post("/v1/forecast", json=body), 422)["errors"]
+
+    assert error["field"] == "weeks"
+    assert "more than 256" in error["reason"]
+
+
 def test_a_new_product_sells_to_those_who_buy_what_is_like_it(
     client: httpx.Client, predictor: Predictor, customers: list[Customer]
 ) -> None:

@@ -15,8 +15,9 @@ from demand.questions import Question
 from demand.sources import SourceOptions, source
 from demand.uses.outlook import Outlook
 from demand.uses.stores import Placed
+from demand.uses.supply import Split
 from tests.conftest import CUTOFF, STORES
-from training.forecasting import Places, Split, _sold, forecast
+from training.forecasting import Places, _sold, forecast
 from training.prediction import Asked
 
 AS_OF = moment(CUTOFF)

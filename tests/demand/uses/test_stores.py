@@ -8,7 +8,7 @@ from demand.customer import Customer, Order
 from demand.moments import DAY, moment
 from demand.questions import Question
 from demand.uses.outlook import Outlook
-from demand.uses.stores import HALF_LIFE_DAYS, UNKNOWN, Placed
+from demand.uses.stores import HALF_LIFE_DAYS, UNKNOWN, Placed, stores_of
 from demand.uses.supply import Expected
 
 AS_OF = moment("2024-06-01")
@@ -47,6 +47,7 @@ def test_stores_and_parts_of_the_customers_add_up(catalogue: Catalogue) -> None:
     ]
     stores = ["east", "north", "south", UNKNOWN]
 
+    assert stores_of(customers) == sorted(stores)
     found = Placed.total(Placed.of(each) for each in parts).among(stores)
 
     np.testing.assert_allclose(found.parts, Placed.of(together).among(stores).parts)

@@ -21,8 +21,10 @@ from demand.uses.supply import (
     Expected,
     Level,
     Past,
+    Split,
     Spread,
     Supply,
+    by_week,
     groups_of,
     interval,
     moved,
@@ -61,6 +63,34 @@ def test_groups_add_up_to_everything_whatever_they_are(catalogue: Catalogue) -> 
         assert len(grouped.units) == len(names)
         assert grouped.units.sum() == pytest.approx(found.units.sum())
         assert grouped.amount.sum() == pytest.approx(found.amount.sum())
+
+
+def test_the_last_week_ends_with_the_days_that_are_asked_about() -> None:
+    assert Split(weeks=True).ends(28) == [7, 14, 21, 28]
+    assert Split(weeks=True).ends(10) == [7, 10]
+    assert Split(weeks=True).ends(7) == [7]
+    assert Split(weeks=True).ends(3) == [3]
+    assert Split().ends(28) == [28]
+
+
+def test_within_a_week_is_what_is_until_its_end_less_what_was_before_and_never_below_nothing() -> None:
+    ends = np.array([[4.0, 1.0], [9.0, 5.0], [8.0, 5.0]])
+    until = [Expected(units, 2 * units, 3 * units) for units in ends]
+
+    found = by_week(until)
+
+    assert found.units.tolist() == [[4, 1], [4, 4], [0, 0]]  # 9 is more than what all weeks together have: 8
+    assert found.units_variance.tolist() == [[8, 2], [8, 8], [0, 0]]
+    assert found.amount.tolist() == [[12, 3], [12, 12], [0, 0]]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.floats(0, 1e6), min_size=3, max_size=3), min_size=1, max_size=13))
+def test_weeks_add_up_to_their_horizon_whatever_is_expected_until_their_ends(until: list[list[float]]) -> None:
+    found = by_week([Expected(*np.array(each)[:, None]) for each in until])
+
+    assert found.parts.sum(1)[:, 0] == pytest.approx(until[-1], rel=1e-12)
+    assert (found.parts >= 0).all()
 
 
 @pytest.mark.parametrize(("shock", "falls"), [(0.0, 0.0), (0.2, 0.0), (0.3, 0.4)])
