@@ -14,23 +14,25 @@ class Attempts:
     burdening everybody where all have much to do, there are only some at a time.
     """
 
-    def __init__(self, patience_seconds: float, most: int, fatal: type[Exception]) -> None:
+    def __init__(self, most: int, fatal: type[Exception]) -> None:
         """
         Args:
-            patience_seconds: of silence, after which another attempt is made beside the first.
-            most: of these attempts at a time.
+            most: second attempts at a time that are made beside a silent first.
             fatal: what an attempt raises that died; another is made for it at once.
         """
-        self._patience = patience_seconds
         self._most = most
         self._fatal = fatal
         self._impatient = 0
 
-    async def answer(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The answer of whichever attempt has one first; raises what they raise."""
+    async def answer(self, ask: Callable[[], Awaitable[Answer]], patience_seconds: float) -> Answer:
+        """The answer of whichever attempt has one first; raises what they raise.
+
+        Args:
+            patience_seconds: of silence, after which another attempt is made beside the first.
+        """
         first = asyncio.ensure_future(ask())
         try:
-            await asyncio.wait([first], timeout=self._patience)
+            await asyncio.wait([first], timeout=patience_seconds)
             if not first.done():
                 return await self._first_of_two(first, ask) if self._impatient < self._most else await first
             return await (ask() if isinstance(first.exception(), self._fatal) else first)

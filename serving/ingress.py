@@ -29,13 +29,15 @@ from serving.metrics import IngressMetrics
 from serving.models import Models
 from serving.problems import Answer, Problem, invalid
 from serving.registered import Registered, RegisteredResponse
-from serving.schemas import BatchRequest, CustomerRecord, Outcome, OutcomeResponse, StatusResponse
+from serving.routes import ROUTES
+from serving.schemas import BatchRequest, CustomerRecord, GroupRequest, Outcome, OutcomeResponse, StatusResponse
 from serving.tally import Tallies
 
 DEADLINE_SECONDS = 30.0
 READY_SECONDS = 2.0
-PATIENCE_SECONDS, MOST_IMPATIENT = 5.0, 16
-"""After which a second replica is asked beside one that is silent, for so many requests at a time."""
+PATIENCE_SECONDS, PATIENCE_WITH_GROUPS, MOST_IMPATIENT = 5.0, 15.0, 16
+"""After which a second replica is asked beside one that is silent, for so many requests at a time. A group of customers
+can take one many seconds of work, which would be done twice."""
 api = Api(
     title="demandcast",
     description="What each customer will want next. Errors are problem documents (RFC 9457).",
@@ -85,7 +87,7 @@ class Ingress:
         self._answers = Answers(cache_megabytes)
         self._tallies = Tallies()
         self._registered = Registered(registry)
-        self._attempts = Attempts(PATIENCE_SECONDS, MOST_IMPATIENT, RayActorError)
+        self._attempts = Attempts(MOST_IMPATIENT, RayActorError)
         self._metrics = IngressMetrics()
         self._clerk = Clerk(events)
         Gate.door = Door(keys) if keys else None
@@ -234,14 +236,17 @@ class Ingress:
             return known
         begin = time.perf_counter()
         try:
-            answer: Answer = await self._ask(self.replicas.answer, route, body)
+            patience = PATIENCE_WITH_GROUPS if issubclass(ROUTES[route].request, GroupRequest) else PATIENCE_SECONDS
+            answer: Answer = await self._ask(self.replicas.answer, route, body, patience=patience)
         except Problem as problem:
             return problem.answer
         self._tallies.answered(answer, time.perf_counter() - begin)
         self._answers.keep(asked, answer)
         return answer
 
-    async def _ask(self, method: Any, *arguments: Any, seconds: float = DEADLINE_SECONDS) -> Any:
+    async def _ask(
+        self, method: Any, *arguments: Any, seconds: float = DEADLINE_SECONDS, patience: float = PATIENCE_SECONDS
+    ) -> Any:
         """What a replica answers. Where one dies or hangs another is asked, once, for no question changes anything."""
 
         async def ask() -> Any:
@@ -250,7 +255,7 @@ class Ingress:
         self._ongoing += 1
         try:
             async with asyncio.timeout(seconds):
-                return await self._attempts.answer(ask)
+                return await self._attempts.answer(ask, patience)
         except TimeoutError:
             raise Problem(503, f"no answer within {seconds:g} seconds") from None
         except BackPressureError:

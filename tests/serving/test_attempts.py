@@ -31,7 +31,7 @@ class Replicas:
 def answer(*attempts: tuple[float, object]) -> tuple[object, int]:
     """What comes of attempts with a patience of .05 s, and how many there were."""
     replicas = Replicas(*attempts)
-    return asyncio.run(Attempts(0.05, 2, Died).answer(replicas.ask)), replicas.asked
+    return asyncio.run(Attempts(2, Died).answer(replicas.ask, 0.05)), replicas.asked
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_an_answer_that_is_an_error_is_not_asked_for_again() -> None:
 
 def test_where_everybody_waits_only_some_ask_again() -> None:
     replicas = Replicas(*[(0.2, "slow")] * 20)
-    attempts = Attempts(0.05, 2, Died)
+    attempts = Attempts(2, Died)
 
     async def all_at_once() -> list[object]:
-        return await asyncio.gather(*(attempts.answer(replicas.ask) for _ in range(10)))
+        return await asyncio.gather(*(attempts.answer(replicas.ask, 0.05) for _ in range(10)))
 
     assert asyncio.run(all_at_once()) == ["slow"] * 10
     assert replicas.asked == 12
