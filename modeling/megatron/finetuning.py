@@ -21,7 +21,7 @@ from modeling.layout import LayoutSettings
 from modeling.megatron.average import Average
 from modeling.megatron.backbone import compile_layers
 from modeling.megatron.model import DemandModel
-from modeling.megatron.optimizer import WAITS, allocate_moments, build_optimizer, load_optimizer, sound_step
+from modeling.megatron.optimizer import WAITS_RATE, allocate_moments, build_optimizer, load_optimizer, sound_step
 from modeling.megatron.private import Privacy, PrivateGradients
 from modeling.megatron.shards import NAMED
 from modeling.parallel import FUSES, ON_GPU, answers, device, fast_forward, seed_dropout
@@ -117,7 +117,7 @@ class FineTuning:
                 use_distributed_optimizer=layout.distributed_optimizer,
             ),
             self._parallel,
-            1.0 if schedule.privacy else WAITS,  # noise is as large for all, and would be learned faster, too
+            None if schedule.privacy else WAITS_RATE,  # noise would be learned as fast
         )
         self._private = PrivateGradients(self._parallel, schedule.privacy) if schedule.privacy else None
         self._average, self._steps = Average(model, schedule.averaging), 0

@@ -20,16 +20,19 @@ from torch.nn.utils import clip_grads_with_norm_
 
 RATES = ("max_lr", "min_lr")
 """What a group of parameters keeps of its schedule."""
-WAITS = 5.0
-"""How much faster than all else the wait for the next order is learned: its network is small, nothing else depends on
-it, and one epoch at the rate of the rest leaves it half taught (docs/quality.md)."""
+WAITS_RATE = 1e-2
+"""At which the wait for the next order is learned: its network reads habits alone and is the same in every model, so
+that what suits it does not hang on what suits the rest, at whose rate one epoch leaves it half taught
+(docs/quality.md)."""
 
 
-def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel, waits: float) -> MegatronOptimizer:
+def build_optimizer(
+    config: OptimizerConfig, model: DistributedDataParallel, waits_rate: float | None
+) -> MegatronOptimizer:
     """Adam with or without states shared among the copies of the model, whose state can be described from the start.
 
     Args:
-        waits: how much faster than the rest the wait for the next order is learned.
+        waits_rate: the peak of the learning rate of the wait for the next order; none where that is the others'.
     """
     kept = {
         ParamKey(name=("*.word_embeddings.weight", "*output_words.weight", "*calendar.*.weight")): ParamGroupOverride(
@@ -38,10 +41,11 @@ def build_optimizer(config: OptimizerConfig, model: DistributedDataParallel, wai
     }
     # Weight decay would wear down the embeddings of tokens and days that are seldom seen, or not learned.
     overrides = {**get_standard_config_overrides(config), **kept}
-    if waits != 1:
+    if waits_rate:
+        least = waits_rate * config.min_lr / config.lr
         # lr_mult changes nothing: by it and wd_mult a loaded state's groups find those of this run.
-        faster = ParamGroupOverride(max_lr=waits * config.lr, min_lr=waits * config.min_lr, lr_mult=waits)
-        overrides[ParamKey(name="*.wait_*")] = faster
+        waits = ParamGroupOverride(max_lr=waits_rate, min_lr=least, lr_mult=WAITS_RATE)
+        overrides[ParamKey(name="*.wait_*")] = waits
     optimizer = get_megatron_optimizer(config, [model], overrides)
     for each in optimizer.chained_optimizers:
         if isinstance(each, DistributedOptimizer) and isinstance(each.optimizer, torch.optim.Adam):
