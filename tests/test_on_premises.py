@@ -21,7 +21,7 @@ pytestmark = pytest.mark.drill
 RAY = Path(sys.prefix) / "bin" / "ray"
 SHARED = "/srv/demandcast"
 PATIENCE = 180.0
-HOSTS = 2
+HOSTS = 3
 
 
 @dataclass(frozen=True)
