@@ -149,8 +149,8 @@ def _head(run: Run) -> Parameters:
     width, own = run.model.hidden, run.model.habit_width
     query = (width + 1) * (width + NAME_WIDTH)
     customer = len(OF_CUSTOMERS) * own + own
-    size, wait = customer + width * own + (own + 1), customer + len(OF_WAITS) * own + (own * own + own)
-    wait += (own + 1) * len(FROM)
+    size = customer + width * own + (own + 1)
+    wait = customer + len(OF_WAITS) * own + (own * own + own) + (own + 1) * len(FROM)
     habits = (len(OF_ITEMS) * own + own) + (len(OF_CUSTOMERS) + 2 * width) * own + (own * own + own) + (own + 1)
     days = calendar_parameters(width) if run.model.calendar else 0
     sales = len(OF_SALES) * own + (width + 1) * (1 + len(WINDOWS))

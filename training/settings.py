@@ -18,7 +18,7 @@ class TrainingSettings(BaseModel):
     Attributes:
         epochs: passes over the histories; each cuts and asks them anew.
         learning_rate: the peak, after a linear rise over `warmup` (share of all steps), before a cosine fall to a
-            twentieth.
+            twentieth. The wait for the next order is learned at a rate of its own (modeling.megatron.optimizer).
         microbatch_tokens: tokens that go through the model at once.
         microbatches: microbatches in a global batch, shared among the workers.
         reports_per_epoch: how often the model is validated and a checkpoint is kept.
