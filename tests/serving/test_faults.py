@@ -14,12 +14,15 @@ REPLICA = "ray::ServeReplica:demandcast:ModelReplica"
 
 
 def replicas() -> list[int]:
-    """Processes of model replicas; Ray starts them beside this process."""
-    return [
-        each.pid
-        for each in psutil.process_iter(["cmdline"])
-        if " ".join(each.info["cmdline"] or []).startswith(REPLICA)
-    ]
+    """Processes of model replicas below this one: another run of tests may serve beside it."""
+    return [each.pid for each in psutil.Process().children(recursive=True) if is_replica(each)]
+
+
+def is_replica(process: psutil.Process) -> bool:
+    try:
+        return " ".join(process.cmdline()).startswith(REPLICA)
+    except psutil.Error:
+        return False
 
 
 def test_a_replica_that_is_killed_costs_time_and_no_answer_of_its_own_making(
