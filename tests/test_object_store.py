@@ -16,7 +16,8 @@ import pytest
 from demand.locations import location
 from tests.conftest import CUTOFF, write_shop
 from tests.object_store import BUCKET, ObjectStore, object_store
-from tests.training.test_faults import is_training
+from tests.processes import below
+from tests.training.test_faults import TRAINING
 
 pytestmark = pytest.mark.drill
 
@@ -94,7 +95,7 @@ def test_a_worker_that_is_killed_goes_on_from_what_lies_in_the_bucket(commands: 
     words = (*QUICK, "--set", "training.epochs=12", "--set", "training.reports_per_epoch=1", "--json")
     with commands.begun("train", *words) as process:
         wait_for_snapshot(commands, run_of(process), process)
-        workers = [each for each in psutil.Process(process.pid).children(recursive=True) if is_training(each)]
+        workers = below(psutil.Process(process.pid), TRAINING)
         for worker in workers:
             worker.kill()
         out, err = process.communicate()

@@ -8,21 +8,14 @@ import httpx
 import psutil
 
 from serving.application import Endpoint
+from tests.processes import below
 from tests.serving.load import CLIENTS, SOON_SECONDS, Load
 
 REPLICA = "ray::ServeReplica:demandcast:ModelReplica"
 
 
 def replicas() -> list[int]:
-    """Processes of model replicas below this one: another run of tests may serve beside it."""
-    return [each.pid for each in psutil.Process().children(recursive=True) if is_replica(each)]
-
-
-def is_replica(process: psutil.Process) -> bool:
-    try:
-        return " ".join(process.cmdline()).startswith(REPLICA)
-    except psutil.Error:
-        return False
+    return [each.pid for each in below(psutil.Process(), REPLICA)]
 
 
 def test_a_replica_that_is_killed_costs_time_and_no_answer_of_its_own_making(

@@ -14,22 +14,18 @@ import pytest
 from demand.dataset import Dataset
 from demand.errors import TrainingError
 from modeling.snapshot import checkpoint_of, verify_snapshot
+from tests.processes import below
 from tests.training.runs import losses, plan
 from training.run import Prepared, fit, prepare
+
+TRAINING = "RayTrainWorker"
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def training_workers() -> list[psutil.Process]:
     """The workers of this test's own Ray that train now."""
-    return [each for each in psutil.Process().children(recursive=True) if is_training(each)]
-
-
-def is_training(process: psutil.Process) -> bool:
-    try:
-        return "RayTrainWorker" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
+    return below(psutil.Process(), TRAINING)
 
 
 class Killer(threading.Thread):
