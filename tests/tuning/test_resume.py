@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_a_sweep_whose_driver_is_stopped_goes_on_with_the_same_trials(
     assert "challenger" not in rest
     name = before.splitlines()[0].removeprefix("sweep ")
     finished = before.splitlines()[-1].split()[1].rstrip(":")
-    reported = _last_report(tmp_path / "sweeps" / name / "trials" / finished)
+    reported = last_report(tmp_path / "sweeps" / name / "trials" / finished)
 
     out, _ = demandcast("tune", "--resume", name, "--json", home=tmp_path)
 
@@ -52,6 +53,8 @@ def test_a_sweep_whose_driver_is_stopped_goes_on_with_the_same_trials(
     assert f"{name}: sweep" in page
 
 
-def _last_report(run: Path) -> dict:
+def last_report(run: Path) -> dict[str, Any]:
+    """What a trial's last checkpoint says of it."""
     *_, last = sorted(run.glob("checkpoint_*/card.json"))
-    return json.loads(last.read_text())["metrics"]
+    metrics: dict[str, Any] = json.loads(last.read_text())["metrics"]
+    return metrics
