@@ -68,7 +68,7 @@ class Search:
 
 
 SEARCHES = {
-    "cutoff": Search([{"lr": 3e-3, "wide": True, "marks": marks} for marks in (True, False)], first=1, epochs=4),
+    "cutoff": Search([{"lr": 3e-3, "wide": True, "marks": marks} for marks in (True, False)], first=1, epochs=12),
     "last-order": Search(
         [
             {"lr": 1e-3, "wide": False, "marks": False},
