@@ -65,12 +65,12 @@ def erase(
     who = Identity({customer, key.customer(customer)} if key else {customer})
     holding = [each for each in found.values() if present(each, who.ids)]
     models = mark_models(holding, {str(each.folder): present(each, who.ids) for each in holding}, home)
+    if holding:
+        for cache in CACHES:
+            remove(home.folder / cache)
     rows = {folder: erase_from_dataset(each, who) for folder, each in found.items()}
     files = [file for folder in folders for file in erase_from_files(folder, who)]
     files += [str(each.url) for each in databases if erase_rows(each, who)]
-    if any(rows.values()):
-        for cache in CACHES:
-            remove(home.folder / cache)
     proofs = [search(folder, who) for folder in folders]
     proofs += [search_database(each, who) for each in databases]
     return Erasure({folder: count for folder, count in rows.items() if count}, files, models, _together(proofs))

@@ -105,13 +105,17 @@ def running(served: Served) -> Iterator[Endpoint]:
     itself ends too, which else keeps the port, unless it serves others.
 
     Raises:
-        SettingsError: the port is taken or Ray Serve has another one, the certificate cannot be used, traces cannot be
-            made, or anybody could ask.
+        SettingsError: the port is taken or Ray Serve has another one, the cluster has an endpoint already, the
+            certificate cannot be used, traces cannot be made, or anybody could ask.
         CheckpointError: a model cannot be served.
     """
     check_guarded(served)
     tls = _tls(served)
     check_port(served.host, served.port)
+    if NAME in serve.status().applications:
+        raise SettingsError(
+            "this Ray cluster serves demandcast already: end that first (Ctrl-C there, or serve shutdown)"
+        )
     serve.start(
         http_options={"host": served.host, "port": served.port, **tls}, logging_config=LOGS, tracing_config=tracing()
     )

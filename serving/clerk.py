@@ -102,7 +102,8 @@ def names_ids(body: bytes) -> bool:
 
 
 def _with_records(body: bytes, log: EventLog) -> bytes:
-    """Raises RecordError where the log has nothing of a customer before the moment asked about, or too much."""
+    """Raises RecordError where the log has nothing of a customer before the moment asked about, or too much, or a
+    customer is named twice."""
     try:
         asked = json.loads(body)
         as_of = _as_of(asked.get("as_of")) or datetime.now(UTC)
@@ -111,7 +112,10 @@ def _with_records(body: bytes, log: EventLog) -> bytes:
     named = _ids(asked)
     if not named:
         return body
-    records = log.records(list(named.values()), moment(as_of))
+    places = {customer_id: path for path, customer_id in reversed(named.items())}
+    if again := [path for path, customer_id in named.items() if path != places[customer_id]]:
+        raise RecordError(again[0], f"is the same as {places[named[again[0]]]}")
+    records = log.records(list(places), moment(as_of))
     for path, customer_id in named.items():
         if customer_id not in records:
             raise RecordError(path, "has no event before as_of in the log of events")

@@ -5,8 +5,9 @@
         for demand in answer.demands:
             print(demand.name, demand.probability)
 
-What is too busy (429, 503) or cannot be reached is asked again when it says: a prediction changes nothing, and what is
-told twice counts once.
+What is too busy (429, 503) or cannot be reached is asked again when it says: a prediction changes nothing, and events
+and feedback that are told twice count once. An outcome (`came`) has no id, so that one may count twice whose connection
+broke; feedback does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,8 +39,8 @@ from serving.schemas import (
 
 Customer = CustomerRecord | Mapping[str, Any] | str
 """A record, or the id of a customer of whom the endpoint was told events."""
-SECONDS = 30.0
-"""That one attempt may take."""
+SECONDS = 40.0
+"""That one attempt may take: longer than an endpoint, which says so itself when it has no answer in time."""
 RETRIES = 5
 LONGEST_WAIT_SECONDS = 60.0
 """In all, between attempts."""

@@ -7,7 +7,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from serving.door import OPEN
-from serving.events import AppendedResponse, CustomersResponse, EventsRequest, FeedbackRequest
+from serving.events import (
+    AppendedResponse,
+    CustomersRequest,
+    CustomersResponse,
+    EventsRequest,
+    FeedbackRequest,
+    RecordRequest,
+)
 from serving.gate import LARGEST_BODY
 from serving.problems import MEDIA, ProblemDocument
 from serving.registered import RegisteredResponse
@@ -29,6 +36,8 @@ BODIES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "/v1/outcomes": (Outcome, OutcomeResponse),
     "/v1/events": (EventsRequest, AppendedResponse),
     "/v1/feedback": (FeedbackRequest, AppendedResponse),
+    "/v1/customers": (CustomersRequest, CustomersResponse),
+    "/v1/customers/record": (RecordRequest, CustomerRecord),
 }
 REFUSED = {
     "400": "The body is no JSON.",
@@ -46,12 +55,11 @@ APPENDED = NO_LOG | {
     "409": "An id is known with another content; `errors` names it. Nothing was taken.",
     "507": "The log's disk is full. Nothing was taken.",
 }
-LISTED = NO_LOG | {"422": "A parameter is wrong; `errors` names it."}
 LOG = {
     "/v1/events": APPENDED,
     "/v1/feedback": APPENDED,
-    "/v1/customers": LISTED,
-    "/v1/customers/{customer_id}": LISTED,
+    "/v1/customers": NO_LOG,
+    "/v1/customers/record": NO_LOG,
 }
 FAILED = {"500": "The request could not be answered.", "503": "Busy or not ready; Retry-After says when to ask again."}
 
@@ -66,8 +74,6 @@ class Api(FastAPI):
             models: list[type[BaseModel]] = [
                 ProblemDocument,
                 StatusResponse,
-                CustomersResponse,
-                CustomerRecord,
                 RegisteredResponse,
                 *(model for both in BODIES.values() for model in both),
             ]

@@ -1,8 +1,10 @@
 """Who may come in: requests are let through by their key, and as many a minute as it allows."""
 
+import asyncio
 import math
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -13,6 +15,8 @@ from serving.keys import Keys, Scope
 from serving.problems import Problem
 
 BEARER = "bearer "
+THREADS = 4
+"""In which keys are derived."""
 OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json", CONSOLE)
 """Paths that need no key, nor do the files below CONSOLE."""
 SCOPES: Mapping[str, tuple[Scope, ...]] = {
@@ -40,11 +44,16 @@ class Door:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._threads = ThreadPoolExecutor(THREADS, "door")  # its own: nothing that is slow elsewhere shall close it
+
+    async def refuses(self, route: str, authorization: str) -> Problem | None:
+        """As `refused`, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.refused, route, authorization)
 
     def refused(self, route: str, authorization: str) -> Problem | None:
         """Why a request is not let through: 401 without a good key, 403 beyond its scope, 429 where it asked too often.
 
-        Deriving what a key holds takes a while: call it where nothing else waits.
+        Deriving what a key holds takes a while.
 
         Args:
             route: "METHOD PATH".

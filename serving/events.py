@@ -97,5 +97,16 @@ class AppendedResponse(BaseModel):
     known: int = Field(description="how many were told before")
 
 
+class CustomersRequest(Record):
+    """In a body, as an id is wherever it is sent: addresses are in the logs and traces of whoever passes them on."""
+
+    after: str = Field(default="", max_length=256, description="the last id that is known")
+    limit: int = Field(default=100, ge=1, le=1_000)
+
+
+class RecordRequest(Record):
+    customer_id: Id
+
+
 class CustomersResponse(BaseModel):
     customers: list[str] = Field(description="ids, in order")

@@ -51,7 +51,7 @@ class Gate:
         if self.door:
             authorization = Headers(scope=scope).get("authorization", "")
             route = f"{scope['method']} {scope['path']}"
-            problem = await asyncio.to_thread(self.door.refused, route, authorization)
+            problem = await self.door.refuses(route, authorization)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = None if problem else await _read_body(scope, receive)

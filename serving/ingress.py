@@ -4,9 +4,9 @@ import asyncio
 import json
 import time
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from ray import serve
 from ray.exceptions import RayActorError
@@ -22,7 +22,7 @@ from serving.clerk import Clerk
 from serving.console import router as console
 from serving.document import Api
 from serving.door import Door
-from serving.events import AppendedResponse, CustomersResponse
+from serving.events import AppendedResponse, CustomersRequest, CustomersResponse, RecordRequest
 from serving.gate import Gate
 from serving.keys import Keys
 from serving.metrics import IngressMetrics
@@ -30,7 +30,7 @@ from serving.models import Models
 from serving.problems import Answer, Problem, invalid
 from serving.registered import Registered, RegisteredResponse
 from serving.routes import ROUTES
-from serving.schemas import BatchRequest, CustomerRecord, GroupRequest, Outcome, OutcomeResponse, StatusResponse
+from serving.schemas import BatchRequest, GroupRequest, Outcome, OutcomeResponse, StatusResponse
 from serving.tally import Tallies
 
 DEADLINE_SECONDS = 30.0
@@ -38,6 +38,8 @@ READY_SECONDS = 2.0
 PATIENCE_SECONDS, PATIENCE_WITH_GROUPS, MOST_IMPATIENT = 5.0, 15.0, 16
 """After which a second replica is asked beside one that is silent, for so many requests at a time. A group of customers
 can take one many seconds of work, which would be done twice."""
+BATCH_AT_ONCE = 32
+"""Requests of a batch that are looked up, sent and waited for: half of those that may wait for a replica to wake."""
 api = Api(
     title="demandcast",
     description="What each customer will want next. Errors are problem documents (RFC 9457).",
@@ -131,8 +133,13 @@ class Ingress:
     @api.post("/v1/predict/batch")
     async def predict_batch(self, batch: BatchRequest) -> Response:
         """Several customers at once; each has its own answer or its own error."""
-        asked = [json.dumps(each).encode() for each in batch.requests]
-        answers = await asyncio.gather(*(self._answer("/v1/predict", body) for body in asked))
+        turn = asyncio.Semaphore(BATCH_AT_ONCE)
+
+        async def answer(request: Any) -> Answer:
+            async with turn:
+                return await self._answer("/v1/predict", json.dumps(request).encode())
+
+        answers = await asyncio.gather(*map(answer, batch.requests))
         bodies = [each.body if each.status == 200 else b'{"error": %b}' % each.body for each in answers]
         return Answer(200, b'{"responses": [%b]}' % b", ".join(bodies)).response()
 
@@ -159,17 +166,15 @@ class Ingress:
                 self._came(each)
         return appended
 
-    @api.get("/v1/customers")
-    async def customers(
-        self, after: Annotated[str, Query(max_length=256)] = "", limit: Annotated[int, Query(ge=1, le=1_000)] = 100
-    ) -> CustomersResponse:
+    @api.post("/v1/customers")
+    async def customers(self, asked: CustomersRequest) -> CustomersResponse:
         """Ids of customers of whom there are events, in order, from behind `after` on."""
-        return CustomersResponse(customers=await self._clerk.customer_ids(after, limit))
+        return CustomersResponse(customers=await self._clerk.customer_ids(asked.after, asked.limit))
 
-    @api.get("/v1/customers/{customer_id:path}", response_model=CustomerRecord)
-    async def customer(self, customer_id: str) -> Response:
+    @api.post("/v1/customers/record")
+    async def record(self, asked: RecordRequest) -> Response:
         """All that is known of a customer by now, as requests hold it."""
-        return Response(await self._clerk.record(customer_id), media_type="application/json")
+        return Response(await self._clerk.record(asked.customer_id), media_type="application/json")
 
     @api.get("/v1/model")
     async def model(self) -> Any:
@@ -212,7 +217,11 @@ class Ingress:
 
     async def _state(self) -> tuple[str, dict[str, int]]:
         """Of the application, and how many replicas are in each."""
-        status = await asyncio.to_thread(serve.status)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                status = await asyncio.to_thread(serve.status)
+        except TimeoutError:
+            raise Problem(503, "Ray Serve's controller does not answer") from None
         application = status.applications[serve.get_replica_context().app_name]
         replicas = application.deployments[self.replicas.deployment_name].replica_states
         return application.status.value, {str(state): count for state, count in replicas.items()}
@@ -225,6 +234,7 @@ class Ingress:
         return bought
 
     async def _answer(self, route: str, body: bytes) -> Answer:
+        begin = time.perf_counter()
         try:
             body = await self._clerk.look_up(body)  # first, for what was answered before new events is another question
         except Problem as problem:
@@ -234,13 +244,14 @@ class Ingress:
         self._metrics.asked(known is not None)
         if known:
             return known
-        begin = time.perf_counter()
+        looked_up = time.perf_counter()
+        left = DEADLINE_SECONDS - (looked_up - begin)
+        patience = PATIENCE_WITH_GROUPS if issubclass(ROUTES[route].request, GroupRequest) else PATIENCE_SECONDS
         try:
-            patience = PATIENCE_WITH_GROUPS if issubclass(ROUTES[route].request, GroupRequest) else PATIENCE_SECONDS
-            answer: Answer = await self._ask(self.replicas.answer, route, body, patience=patience)
+            answer: Answer = await self._ask(self.replicas.answer, route, body, seconds=left, patience=patience)
         except Problem as problem:
             return problem.answer
-        self._tallies.answered(answer, time.perf_counter() - begin)
+        self._tallies.answered(answer, time.perf_counter() - looked_up)
         self._answers.keep(asked, answer)
         return answer
 
@@ -257,7 +268,7 @@ class Ingress:
             async with asyncio.timeout(seconds):
                 return await self._attempts.answer(ask, patience)
         except TimeoutError:
-            raise Problem(503, f"no answer within {seconds:g} seconds") from None
+            raise Problem(503, "no answer in time") from None
         except BackPressureError:
             raise Problem(503, "too many requests are waiting") from None
         except (RayActorError, RayServeException):

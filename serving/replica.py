@@ -14,7 +14,7 @@ from opentelemetry import trace
 from pydantic import ValidationError
 from ray import serve
 
-from demand.errors import DemandError, RecordError, SettingsError
+from demand.errors import RecordError, SettingsError
 from demand.prompts import Prompt
 from demand.questions import Question
 from demand.uses.outlook import Outlook
@@ -38,6 +38,8 @@ ONGOING, QUEUED = 512, 64
 wait ask again and again, with all that they carry, and many of them leave no time to answer any."""
 NOW_SECONDS = 60.0
 """For which an answer as of now holds."""
+AGAIN_SECONDS = 30.0
+"""After which a model that could not be loaded is tried again: a store may have been out of reach."""
 
 
 def _tokens(asked: Sequence[tuple["Predictor", Prompt]]) -> int:
@@ -70,8 +72,8 @@ class ModelReplica:
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Loads models; called at the start and when others are to be served.
 
-        A replica that answers already goes on, loads beside it, and changes over between two requests. What cannot be
-        served is left alone: those that were served go on.
+        A replica that answers already goes on, loads beside it, and changes over between two requests. While what is
+        wanted cannot be served, those that were served go on.
         """
         first = self._wanted is None
         self._wanted = Models.model_validate(config)
@@ -81,13 +83,16 @@ class ModelReplica:
             self._change = asyncio.create_task(self._change_over(self._wanted))
 
     async def _change_over(self, models: Models) -> None:
-        try:
-            loaded = await asyncio.to_thread(LoadedModels.load, models, self._models)
-        except DemandError as error:
-            log.error("%s not served: %s", ", ".join(map(str, models.all)), error)
+        while models == self._wanted:  # else there was another change meanwhile
+            try:
+                loaded = await asyncio.to_thread(LoadedModels.load, models, self._models)
+            except Exception as error:
+                log.error("%s not served: %s: %s", ", ".join(map(str, models.all)), type(error).__name__, error)
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            if models == self._wanted:
+                self._models = loaded
             return
-        if models == self._wanted:  # else there was another change while this one loaded
-            self._models = loaded
 
     def check_health(self) -> None:
         """Called every few seconds. Gives back what was freed: batches of ever other sizes leave ever other gaps, which
@@ -105,7 +110,6 @@ class ModelReplica:
         asked_for = ROUTES[route]
         models = self._models
         model: LoadedModel | None = None
-        status = 500
         try:
             request = asked_for.request.model_validate_json(body)
             questions = request.questions()
@@ -116,30 +120,28 @@ class ModelReplica:
                 forecasts = np.stack([await each for each in await self._asked(model.predictor, questions)])
                 outlook = model.predictor.outlook_of(forecasts, questions)
             response = asked_for.answer(model.info, request, outlook)
-            status = 200
-            holds = NOW_SECONDS if request.as_of is None else math.inf
-            return Answer(
-                status,
+            answer = Answer(
+                200,
                 response.model_dump_json().encode(),
                 model=model.name,
                 models=models.models.digest,
-                holds_seconds=holds,
+                holds_seconds=NOW_SECONDS if request.as_of is None else math.inf,
             )
         except ValidationError as error:
-            return invalid(error.errors(include_url=False, include_input=False)).answer
+            answer = invalid(error.errors(include_url=False, include_input=False)).answer
         except RecordError as error:
-            return Problem(422, str(error), [{"field": error.field, "reason": error.reason}]).answer
+            answer = Problem(422, str(error), [{"field": error.field, "reason": error.reason}]).answer
         except SettingsError as error:
-            return Problem(422, str(error)).answer
+            answer = Problem(422, str(error)).answer
         except Exception as error:
             # Its text may hold something of the request.
             where = "".join(traceback.format_tb(error.__traceback__))
             name = model.name if model else None
             log.error("%s failed: %s\n%s", name, type(error).__name__, where)
-            return Problem(500, "the request could not be answered").answer._replace(model=name)
-        finally:
-            if model:
-                self._metrics.answered(model.name, status, time.perf_counter() - begin)
+            answer = Problem(500, "the request could not be answered").answer._replace(model=name)
+        if model:
+            self._metrics.answered(model.name, answer.status, time.perf_counter() - begin)
+        return answer
 
     async def _asked(self, predictor: "Predictor", questions: Sequence[Question]) -> list["asyncio.Task[np.ndarray]"]:
         """Forecasts to come, for whose batches other requests need not wait while many prompts are made."""

@@ -24,6 +24,8 @@ MOST_CUSTOMERS = 256
 MOST_EXPLAINED = 20
 """Demands of one request."""
 HORIZON_DAYS = 28
+FIRST = moment("0001-01-01")
+"""Of the calendar."""
 
 
 class Record(BaseModel):
@@ -127,8 +129,8 @@ def question(customer: Who, as_of: datetime | None, horizon_days: int | None, pa
         path: of the record in the request.
 
     Raises:
-        RecordError: an event is not before `as_of`, or that is in no year from 1 to 9999 of UTC; or there is an id in
-            place of a record, which the ingress would have looked up if there was a log.
+        RecordError: an event is not before `as_of`, or one of them is in no year from 1 to 9999 of UTC; or there is an
+            id in place of a record, which the ingress would have looked up if there was a log.
     """
     if isinstance(customer, str):
         raise RecordError(path, "is an id, and this endpoint keeps no log of events: send a record")
@@ -139,8 +141,10 @@ def question(customer: Who, as_of: datetime | None, horizon_days: int | None, pa
         raise RecordError("as_of", "is beyond the calendar") from None
     for part in ("purchase_history", "browsing_history", "reviews"):
         for place, event in enumerate(getattr(customer, part)):
-            if moment(event.ts) >= then:
+            if (ts := moment(event.ts)) >= then:
                 raise RecordError(f"{path}.{part}.{place}.ts", "is not before as_of")
+            if ts < FIRST:
+                raise RecordError(f"{path}.{part}.{place}.ts", "is beyond the calendar")
     return Question(customer.customer(), then, horizon_days or NEXT_ORDER)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def predict(
+    context: typer.Context,
     customer: Annotated[
         Location | None, typer.Option(help="JSON file: a customer record, or a whole request.", **PLACE)
     ] = None,
@@ -38,13 +39,17 @@ def predict(
 ) -> None:
     """Predict for one customer (--customer, asks a running endpoint) or for all (--data, --as-of and --out).
 
+    Options that are given count for more than what a request's file says.
+
     Where the endpoint wants a key, DEMANDCAST_API_KEY gives it.
     """
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    said = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
     if customer and not data:
-        body = read_request(customer, as_of, horizon_days, top_k)
-        if explain:
-            body = {**body, "explain": True}
-        answer = ask(url, body)
+        if said & {"model", "out"}:
+            raise SettingsError("--model and --out go with --data FOLDER: an endpoint has its model, and --json prints")
+        asked = {"as_of": as_of, "horizon_days": horizon_days, "top_k": top_k, "explain": explain}
+        answer = ask(url, read_request(customer) | {name: asked[name] for name in asked.keys() & said})
         console.print(demand_table(answer["demands"]))
         if answer["unknown_items"]:
             say(f"unknown to the model: {', '.join(answer['unknown_items'])}")
@@ -59,7 +64,7 @@ def predict(
         raise SettingsError("give --customer FILE, or --data FOLDER with --as-of DATE and --out FILE")
 
 
-def read_request(file: Location, as_of: str | None, horizon_days: int | None, top_k: int) -> dict[str, Any]:
+def read_request(file: Location) -> dict[str, Any]:
     """A request from a file that holds one, or a bare customer record."""
     try:
         content = json_module.loads(file.read_text())
@@ -69,9 +74,7 @@ def read_request(file: Location, as_of: str | None, horizon_days: int | None, to
         raise DataError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise DataError(f"{file} must hold a JSON object")
-    if "customer" in content:
-        return content
-    return {"customer": content, "as_of": as_of, "horizon_days": horizon_days, "top_k": top_k}
+    return content if "customer" in content else {"customer": content}
 
 
 def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demand.locations import Location
-from ray_app.commands.options import DATA, PLACE, Data, Json, PseudonymKeyFile
+from ray_app.commands.options import DATA, PLACE, Data, Events, Json, PseudonymKeyFile
 from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
@@ -27,17 +27,18 @@ def privacy() -> None:
 def erase(
     customer: Annotated[str, typer.Argument(help="The customer's id, as the shop knows it.")],
     data: Annotated[list[Location] | None, DATA] = None,
+    events: Events = None,
     pseudonym_key: PseudonymKeyFile = None,
     json: Json = False,
 ) -> None:
     """Remove a customer everywhere, mark the models that learned from them, and search for what is left.
 
-    Everywhere is the state folder, the log of events, and what --data names.
+    Everywhere is the state folder, the log of events (--events, as for 'serve'), and what --data names.
 
     Datasets are written anew without the customer, other files with customers (predictions, databases) lose their rows,
     and caches go. Then every file is searched, and what still names the customer is listed: exit code 1. An id of
-    eight characters or more that is not letters alone is looked for anywhere; a shorter one, which is also a quantity
-    or a price somewhere, as a whole value of customer_id. To do it again is safe.
+    eight characters or more that is not letters or digits alone is looked for anywhere; another, which is also a word,
+    a price or an order's number somewhere, as a whole value of customer_id. To do it again is safe.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -49,7 +50,7 @@ def erase(
     home, key = Home.here(), PseudonymKey.of(pseudonym_key)
     try:
         with console.status("erasing"):
-            done = erase_everywhere(customer, key, data or [], home, _log_elsewhere(home))
+            done = erase_everywhere(customer, key, data or [], home, _log_elsewhere(home, events))
     except SQLAlchemyError as error:
         raise DataError(f"the log of events cannot be used now: {type(error).__name__}") from None
     for folder, rows in done.datasets.items():
@@ -79,15 +80,19 @@ def erase(
         raise typer.Exit(1)
 
 
-def _log_elsewhere(home: "Home") -> "list[Engine]":
+def _log_elsewhere(home: "Home", events: str | None) -> "list[Engine]":
     """The log of events, where it is no file below the state folder, which is searched in any case."""
     from sqlalchemy import create_engine
 
     from ray_app.commands.serve import log_of
 
-    log = log_of(home, None)
-    if log is None or (log.get_backend_name() == "sqlite" and not Path(log.database or "").is_file()):
+    log = log_of(home, events)
+    if log is None:
         return []
+    if log.get_backend_name() == "sqlite":
+        file = Path(log.database or "").resolve()
+        if not file.is_file() or (isinstance(home.folder, Path) and file.is_relative_to(home.folder.resolve())):
+            return []
     return [create_engine(log)]
 
 

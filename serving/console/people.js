@@ -63,7 +63,7 @@ export function listed(text) {
  * @param {AbortSignal} [signal]
  */
 export async function recordOfId(id, signal) {
-  return recordOf(await logAnswer(`v1/customers/${encodeURIComponent(id)}`, signal, t("noCustomer")));
+  return recordOf(await logAnswer("v1/customers/record", { customer_id: id }, signal, t("noCustomer")));
 }
 
 /**
@@ -74,14 +74,13 @@ export async function recordOfId(id, signal) {
  * @returns {Promise<string[]>}
  */
 export async function loggedIds(limit, after, signal) {
-  const query = new URLSearchParams({ limit: String(limit), ...(after ? { after } : {}) });
-  return (await logAnswer(`v1/customers?${query}`, signal, t("noLog"))).customers;
+  return (await logAnswer("v1/customers", { limit, after }, signal, t("noLog"))).customers;
 }
 
 /** Says more than "Not Found" where there is no event log, or it does not know a customer. */
-async function logAnswer(path, signal, none) {
+async function logAnswer(path, body, signal, none) {
   try {
-    return await ask(path, undefined, signal);
+    return await ask(path, body, signal);
   } catch (error) {
     if (error.status === 404 || error.status === 405) throw new Problem(error.status, none);
     throw error;

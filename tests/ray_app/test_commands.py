@@ -349,6 +349,7 @@ def test_serve_ends_in_order_when_a_process_manager_says_so(home: Path, trained:
         (("predict", "--customer", "{shop}/manifest.json"), "customer.source: Extra inputs are not permitted"),
         (("predict",), "give --customer"),
         (("predict", "--data", "{shop}", "--explain"), "--explain goes with --customer"),
+        (("predict", "--customer", "c.json", "--model", "demand@2"), "--model and --out go with --data"),
         (("data", "import", "sap", "--out", "x"), "no source 'sap'"),
         (("models", "import", "{shop}"), "is missing"),
         (("models", "promote", "demand@champion", "--alias", "king"), "no alias 'king'"),

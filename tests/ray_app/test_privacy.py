@@ -90,15 +90,19 @@ def test_a_customer_is_erased_models_are_marked_and_the_proof_is_clean(home: Pat
     assert f"{known}: trained on 1 customer since erased: retrain" in demandcast("models", "list", home=home)[0]
 
 
+@pytest.mark.parametrize("by", ["environment", "option"])
 def test_the_log_of_events_loses_the_customer_too_wherever_it_is(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    monkeypatch.setenv(EVENTS, str(tmp_path / "elsewhere.db"))
+    words: tuple[object, ...] = ("--events", tmp_path / "elsewhere.db")
+    if by == "environment":
+        monkeypatch.setenv(EVENTS, str(tmp_path / "elsewhere.db"))
+        words = ()
     log = EventLog(log_url(str(tmp_path / "elsewhere.db")))
     for name in ("c003", "c004"):  # applications know these
         log.append([Event(f"visit of {name}", name, "browsing", moment(CUTOFF), {"action": "view"})])
 
-    out, _ = demandcast("privacy", "erase", "c003", "--pseudonym-key", tmp_path / "key", "--json", home=home)
+    out, _ = demandcast("privacy", "erase", "c003", "--pseudonym-key", tmp_path / "key", "--json", *words, home=home)
 
     assert log.customer_ids("", 10) == ["c004"]
     assert last_json(out)["files"] == [f"sqlite:///{tmp_path}/elsewhere.db"]

@@ -91,21 +91,21 @@ def running_stub() -> Iterator[Stub]:
         stub.asked.append((request.url.path, body, key))
         if stub.key and key != f"Bearer {stub.key}":
             raise HTTPException(401, "this needs a key")
-        if request.method == "GET" and "customers" in request.url.path and not stub.log:
+        if request.url.path in ("/v1/customers", "/v1/customers/record") and not stub.log:
             raise HTTPException(404, "no log")
         return body
 
-    @app.get("/v1/customers")
-    async def customers(request: Request, limit: int, after: str = "") -> Any:
-        await noted(request)
-        return {"customers": [each for each in CUSTOMERS if each > after][:limit]}
+    @app.post("/v1/customers")
+    async def customers(request: Request) -> Any:
+        body = await noted(request)
+        return {"customers": [each for each in CUSTOMERS if each > body["after"]][: body["limit"]]}
 
-    @app.get("/v1/customers/{customer_id:path}")
-    async def customer(request: Request, customer_id: str) -> Any:
-        await noted(request)
-        if customer_id not in CUSTOMERS:
+    @app.post("/v1/customers/record")
+    async def customer(request: Request) -> Any:
+        body = await noted(request)
+        if body["customer_id"] not in CUSTOMERS:
             raise HTTPException(404, "no such customer")
-        return record(customer_id)
+        return record(body["customer_id"])
 
     @app.get("/v1/items")
     async def items(request: Request) -> Any:

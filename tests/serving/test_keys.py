@@ -150,9 +150,9 @@ def test_a_key_opens_what_its_scope_says_and_no_more(file: KeyFile) -> None:
         "POST /v1/feedback": {shop, till},
         "POST /v1/events": {till},
         "GET /v1/status": set(),
-        "GET /v1/customers": set(),
-        "GET /v1/customers/": set(),
-        "GET /v1/customers/c1": set(),
+        "POST /v1/customers": set(),
+        "POST /v1/customers/": set(),
+        "POST /v1/customers/record": set(),
         "GET /v1/customers/risk": set(),
         "POST /v1/customers/c1": set(),
     }

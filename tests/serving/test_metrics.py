@@ -12,7 +12,7 @@ from tests.serving.prometheus import counted, scraped, soon
 
 
 def test_prometheus_reads_what_was_asked_and_the_dashboard_asks_for_what_there_is(client: httpx.Client) -> None:
-    answers = {"model": "demand@3", "status": "200"}
+    answers, refused = ({"model": "demand@3", "status": status} for status in ("200", "422"))
     before = counted(scraped(), "ray_demandcast_answers_total", **answers)
     for customer in "abca":
         answer = client.post("/v1/predict", json=request({**order(), "customer_id": customer})).raise_for_status()
@@ -24,7 +24,10 @@ def test_prometheus_reads_what_was_asked_and_the_dashboard_asks_for_what_there_i
     board = json.loads(Path("deploy/grafana/demandcast.json").read_text())
     asked = " ".join(target["expr"] for panel in board["panels"] for target in panel["targets"])
     names = set(re.findall(r"ray_\w+", asked))
+    few = {"items": [item], "customers": [{}], "size": 1}
+    assert client.post("/v1/audience", json=few).status_code == 422
     soon(lambda: counted(scraped(), "ray_demandcast_answers_total", **answers) >= before + 3)
+    soon(lambda: counted(scraped(), "ray_demandcast_answers_total", **refused) >= 1)
     soon(lambda: not [name for name in names if name + "{" not in scraped()])
     text = scraped()
 

@@ -1,5 +1,6 @@
 """Models change under load: no request is lost, none meets the prompts of one model and the weights of another."""
 
+import asyncio
 import json
 import shutil
 import time
@@ -16,6 +17,7 @@ from modeling.checkpoint import write_manifest
 from modeling.predictor import Predictor
 from serving.application import Endpoint
 from serving.models import Models
+from serving.replica import ModelReplica
 from serving.schemas import PredictRequest
 from tests.serving.conftest import champion, order, reference, request, save_model
 from tests.serving.load import CLIENTS, SOON_SECONDS, Load
@@ -44,6 +46,25 @@ def until_answered_by(client: httpx.Client, version: int) -> None:
 def likeliest(folder: Path) -> float:
     (demands,) = Predictor.load(folder).answer(PredictRequest(**request(order())).questions(), 1)
     return demands[0].probability
+
+
+def test_a_replica_that_could_not_load_a_model_tries_again(monkeypatch: pytest.MonkeyPatch, model_folder: Path) -> None:
+    replica = object.__new__(ModelReplica.func_or_class)
+    tried: list[Models] = []
+
+    def load(models: Models, _: object) -> str:
+        tried.append(models)
+        if len(tried) == 1:
+            raise OSError("the store is out of reach")
+        return "loaded"
+
+    monkeypatch.setattr("serving.replica.LoadedModels.load", load)
+    monkeypatch.setattr("serving.replica.AGAIN_SECONDS", 0.0)
+    replica._wanted, replica._models = champion(model_folder, 4), "old"
+
+    asyncio.run(replica._change_over(champion(model_folder, 4)))
+
+    assert (len(tried), replica._models) == (2, "loaded")
 
 
 def test_a_change_under_load_loses_nothing_and_mixes_nothing(

@@ -19,10 +19,10 @@ from demand.errors import SettingsError
 from demand.moments import iso
 from demand.questions import Question
 from modeling.predictor import Predictor
-from serving.application import Served, running
+from serving.application import Endpoint, Served, running
 from serving.keys import KeyFile, Keys
 from serving.schemas import CustomerRecord
-from tests.serving.conftest import AS_OF, champion, order, request
+from tests.serving.conftest import AS_OF, champion, free_port, order, request
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -204,6 +204,15 @@ def test_beyond_this_machine_nobody_is_served_without_keys_unless_told_so(
         pass
 
 
+def test_a_second_endpoint_leaves_the_first_alone(endpoint: Endpoint, client: httpx.Client, model_folder: Path) -> None:
+    served = Served(champion(model_folder, 9), port=free_port())
+
+    with pytest.raises(SettingsError, match="serves demandcast already"), running(served):
+        pass
+
+    assert client.get("/v1/model").json()["version"] == endpoint.models.champion.version
+
+
 def test_a_certificate_that_cannot_be_used_is_refused(model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "text.pem").write_text("hello")
     for certificate, key, why in (
@@ -225,7 +234,7 @@ def test_nothing_of_a_request_is_in_any_log(client: httpx.Client, admin: httpx.C
     problem(client.post("/v1/predict", content=f'{{"{wrong}'), 400)
     problem(client.post("/v1/predict", headers={"Authorization": f"Bearer dc_{key}_x"}), 401)
     problem(client.post("/v1/predict", json=request() | {"customer": customer}), 422)
-    problem(admin.get(f"/v1/customers/{customer}"), 404)
+    problem(admin.post("/v1/customers/record", json={"customer_id": customer}), 404)
     time.sleep(1)  # until what is logged is written
 
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())
