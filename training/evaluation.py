@@ -19,13 +19,14 @@ from demand.locations import Location
 from demand.metrics import top_k
 from demand.moments import iso
 from demand.prompts import NEXT_ORDER
-from demand.protocols import TEST, Protocol
+from demand.protocols import TEST, Cutoff, Protocol
 from demand.questions import HORIZON, NEXT, Basket, Question, Questions
 from demand.rankings import RankingFile
 from demand.reliability import calibration_metrics, ranking_chance, reliability
 from demand.slices import slices
 from demand.value import bought, business_metrics, mean_ratings
 from modeling.predictor import Predictor
+from training.drift import validated_before
 from training.totals import Totals, totals
 
 TOP = 20
@@ -73,10 +74,12 @@ def evaluate(
 
     Raises:
         SettingsError: two methods have one name, a baseline cannot answer by the protocol, or the model learned by
-            another.
+            another or by what came after the cutoff.
         DataError: nobody can be asked; a file of rankings is not what it should be.
     """
     check_protocol(predictor, protocol)
+    if isinstance(protocol, Cutoff):
+        _check_cutoff(predictor, protocol.cutoff)
     dataset = protocol.of(dataset)
     predictor.read_sales(protocol.lines(dataset, TEST))
     catalogue = predictor.catalogue
@@ -139,6 +142,17 @@ def check_protocol(predictor: Predictor, protocol: Protocol) -> None:
         raise SettingsError(
             f"this model learned by the protocol {learned} and may have seen what the protocol {protocol.name} asks: "
             f"train one with --protocol {protocol.name}"
+        )
+
+
+def _check_cutoff(predictor: Predictor, cutoff: int) -> None:
+    """Raises SettingsError where a model learned from, or was chosen by, what it would be asked about."""
+    card = predictor.checkpoint.card
+    if "validated_before" in card and validated_before(card) > cutoff:
+        learned, asked = iso(validated_before(card)), iso(cutoff)
+        raise SettingsError(
+            f"this model learned from, or was chosen by, what came before {learned} and so after {asked}: evaluate it "
+            f"with --cutoff {learned}, or train one with --cutoff {asked}"
         )
 
 
