@@ -15,12 +15,12 @@ def split_rows(table: str, frame: pd.DataFrame, file: str) -> tuple[pa.Table, pd
 
     Args:
         table: a name of TABLES.
-        frame: raw rows under the contract's column names, values of any type; the index is the row's number in `file`.
+        frame: raw rows under the contract's column names, values of any type.
         file: named in errors.
 
     Returns:
-        The good rows as an Arrow table of the contract's schema, in their order, and the reasons of the bad ones by
-        row number.
+        The good rows as an Arrow table of the contract's schema, in their order, and for each row of the frame the
+        reason against it, missing where it is good.
 
     Raises:
         DataError: a required column is missing altogether.
@@ -47,7 +47,7 @@ def split_rows(table: str, frame: pd.DataFrame, file: str) -> tuple[pa.Table, pd
         _mark(reasons, ~accepts(typed[column]), f"{column} {complaint}")
     good = reasons.isna()
     arrays = [pa.array(typed[each.name][good], type=each.type, from_pandas=True) for each in schema]
-    return pa.Table.from_arrays(arrays, schema=schema), reasons[~good]
+    return pa.Table.from_arrays(arrays, schema=schema), reasons
 
 
 def _mark(reasons: pd.Series, where: pd.Series, reason: str) -> None:

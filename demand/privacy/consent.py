@@ -41,8 +41,8 @@ class Consent:
             raise DataError(
                 f"{file}, row {int(np.flatnonzero(unknown)[0]) + 1}: consent must be true or false, yes or no, 1 or 0"
             )
-        people, nameless = split_rows("customers", rows[["customer_id"]], str(file))
-        yes = pa.array(answers.drop(nameless.index).astype(bool))
+        people, reasons = split_rows("customers", rows[["customer_id"]], str(file))
+        yes = pa.array(answers[reasons.isna()].astype(bool))
         ids = people["customer_id"].combine_chunks()
         given, refused = ids.filter(yes), ids.filter(pc.invert(yes))
         return cls(given.filter(pc.invert(pc.is_in(given, refused))))

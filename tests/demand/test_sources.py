@@ -221,6 +221,21 @@ def test_a_parquet_export_of_analytics_fills_browsing(tmp_path: Path) -> None:
     assert manifest["files"]["000000000000.parquet"]["rejected"] == {"order_id is missing": 1}
 
 
+def test_one_bad_item_of_an_event_is_set_aside_alone(tmp_path: Path) -> None:
+    mug, cup = ({"item_id": sku, "item_name": sku, "price": 4.0, "quantity": 1} for sku in ("mug", "cup"))
+    unknown = {**mug, "item_id": "(not set)"}
+    bought = event("purchase", 0, [mug, unknown, cup], parameter("transaction_id", string_value="t1"))
+    (tmp_path / "events.jsonl").write_text(json.dumps(bought))
+
+    manifest = import_dataset("ga4", source("ga4", SourceOptions(tmp_path / "events.jsonl")), tmp_path / "data")
+
+    dataset = Dataset.open(tmp_path / "data")
+    (order,) = next(iter(dataset.customers())).orders
+    assert order.items == ("cup", "mug")
+    assert [each["row"] for each in dataset.table("quarantine").to_pylist()] == [1]
+    assert manifest["files"]["events.jsonl"] == {"in": 3, "kept": 2, "rejected": {"item_id is missing": 1}}
+
+
 def test_an_unknown_source_or_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("demand.sources.ta_feng.find_spec", lambda name: None)
     with pytest.raises(DataError, match="no source 'sap'"):
