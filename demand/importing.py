@@ -220,10 +220,17 @@ def _quarantine(file: str, rows: pd.DataFrame, reasons: pd.Series, withheld: boo
 
 
 def _complete_items(tables: Iterable[pa.Table], sold: Sold) -> Iterator[pa.Table]:
-    """Every item that an order names is in the catalogue, under its id where the source gave no name."""
-    known = pa.concat_tables(tables)
+    """Every item that an order names is in the catalogue, once, under its id where the source gave no name.
+
+    Of several rows of one item, as sales files have them, the first is kept; that is no complaint about the others.
+    """
+    known = _first_of_each(pa.concat_tables(map(_first_of_each, tables)))
     unknown = [{"item_id": item, "name": item} for item in sold.items.difference(known["item_id"].to_pylist())]
     yield pa.concat_tables([known, pa.Table.from_pylist(unknown, schema=known.schema)]).sort_by("item_id")
+
+
+def _first_of_each(items: pa.Table) -> pa.Table:
+    return items.filter(pa.array(~items["item_id"].to_pandas().duplicated()))
 
 
 def _write_table(folder: Path, name: str, tables: Iterable[pa.Table]) -> int:
