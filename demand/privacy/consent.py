@@ -59,7 +59,7 @@ class Consent:
 def _rows(file: Path) -> pd.DataFrame:
     try:
         if file.suffix == ".parquet":
-            rows: pd.DataFrame = pq.read_table(file).to_pandas()
+            rows: pd.DataFrame = pq.read_table(file).to_pandas(integer_object_nulls=True)
         else:
             rows = pd.read_csv(file, dtype=str, keep_default_na=False)
     except OSError as error:

@@ -117,6 +117,18 @@ def test_parquet_is_read_like_csv(tmp_path: Path, shop: Dataset) -> None:
     assert pq.read_table(tmp_path / "data" / "orders.parquet").equals(pq.read_table(shop.folder / "orders.parquet"))
 
 
+def test_long_numbers_for_ids_keep_their_digits_beside_a_missing_one(tmp_path: Path) -> None:
+    numbers = [1234567890123456789, None]
+    rows = {"customer_id": numbers, "order_id": [1, 2], "ts": [WHEN] * 2, "item_id": numbers}
+    pq.write_table(pa.table({**rows, "quantity": [1, 1], "amount": [2.0, 2.0]}), tmp_path / "orders.parquet")
+
+    manifest = import_dataset("parquet", source("parquet", SourceOptions(tmp_path)), tmp_path / "data")
+
+    (line,) = Dataset.open(tmp_path / "data").table("orders").to_pylist()
+    assert (line["customer_id"], line["item_id"]) == ("1234567890123456789", "1234567890123456789")
+    assert manifest["files"]["orders.parquet"]["rejected"] == {"customer_id is missing": 1}
+
+
 def test_analytics_events_become_orders_browsing_and_items(tmp_path: Path) -> None:
     item = {"item_id": "sku1", "item_name": "Mug", "item_category": "Kitchen", "price": 4.0, "quantity": 2}
     events = [
