@@ -57,7 +57,6 @@ def part(data: Path, customers: int | None, out: Path) -> Path:
         for name in ("customers", "orders"):
             tables[name] = tables[name].filter(pc.is_in(tables[name]["customer_id"], ids))
         frames = {name: table.to_pandas() for name, table in tables.items()}
-        frames["customers"]["attributes"] = frames["customers"]["attributes"].map(dict)
         import_dataset("complete-journey", (Chunk(name, name, frame) for name, frame in frames.items()), out)
     return out
 

@@ -78,8 +78,6 @@ class Shops:
             for name in _OF_CUSTOMERS:
                 tables[name] = tables[name].filter(pc.is_in(tables[name]["customer_id"], ids))
             frames = {name: table.to_pandas() for name, table in tables.items() if len(table)}
-            if "customers" in frames:
-                frames["customers"]["attributes"] = frames["customers"]["attributes"].map(dict)
             source = Dataset.open(self.data).manifest["source"]
             import_dataset(source, (Chunk(name, name, frame) for name, frame in frames.items()), folder)
         return folder

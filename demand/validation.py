@@ -1,6 +1,7 @@
 """Row checks: which rows of a table may enter a dataset, and why the others may not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,14 @@ def _time(raw: pd.Series) -> pd.Series:
 
 
 def _attributes(raw: pd.Series) -> pd.Series:
-    return raw.map(lambda value: sorted(value.items()) if isinstance(value, dict) else None)
+    return raw.map(_sorted_pairs)
+
+
+def _sorted_pairs(value: Any) -> list[tuple[str, str]] | None:
+    """Of a dict, or of pairs, as which Parquet's maps are read."""
+    if isinstance(value, list) and all(isinstance(each, tuple) and len(each) == 2 for each in value):
+        value = dict(value)
+    return sorted(value.items()) if isinstance(value, dict) else None
 
 
 _PARSERS: dict[pa.DataType, Callable[[pd.Series], pd.Series]] = {
