@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from plotly.subplots import make_subplots
 
+from benchmarks.results import made_of
 from demand.comparison import MODEL
 from demand.dataset import Dataset, draw
 from demand.importing import Chunk, import_dataset
@@ -169,6 +170,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw the result there, an HTML page")
     arguments = parser.parse_args()
     out = arguments.out.resolve()
+    made = {"data": Dataset.open(arguments.data).content_hash}
+    made_of(out, made | {name: getattr(arguments, name) for name in ("preset", "assignments", "customers", "force")})
     os.environ["DEMANDCAST_HOME"] = str(out)  # where the parts of a pass look for their state
     data = part(arguments.data.resolve(), arguments.customers, out / "data")
     replay = Replay(data, arguments.preset, arguments.assignments, arguments.force, Home.here())

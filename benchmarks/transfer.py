@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.results import made_of
 from demand.baselines import BASELINES
 from demand.baselines.problem import Problem
 from demand.comparison import MODEL, compare
@@ -165,6 +166,8 @@ def main() -> None:
     arguments = parser.parse_args()
     base = Registry(Home.here().folder).resolve(arguments.base)
     out = arguments.out.resolve()
+    made = {"data": Dataset.open(arguments.data).content_hash, "base": base.checkpoint}
+    made_of(out, made | {name: getattr(arguments, name) for name in ("preset", "assignments", "asked", "seed")})
     os.environ["DEMANDCAST_HOME"] = str(out)
     home = Home.here()
     registry = Registry(home.folder)
