@@ -82,7 +82,7 @@ $(SERVING)/.installed: benchmarks/serving_peers.txt
 	$(SERVING)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	touch $@
 
-docs/openapi.json: $(STAMP) serving/*.py
+docs/openapi.json: $(STAMP) serving/*.py serving/routes/*.py demand/uses/*.py
 	$(BIN)/python -c 'import json; from serving.ingress import api; print(json.dumps(api.openapi(), indent=2))' > $@
 
 bench: setup $(PEERS)/.installed

@@ -55,10 +55,10 @@ def validation(lines: Lines, since: int | None) -> tuple[Lines, dict[int, np.nda
 
 
 def _of_last_orders(lines: Lines) -> np.ndarray:
-    """Whether each line is of its customer's last order."""
-    last = np.zeros(len(lines.customer_ids), dtype=np.int64)
-    np.maximum.at(last, lines.customer, lines.order)
-    return lines.order == last[lines.customer]
+    """Whether each line is of the last moment at which its customer ordered."""
+    last = np.full(len(lines.customer_ids), np.iinfo(np.int64).min)
+    np.maximum.at(last, lines.customer, lines.ts)
+    return lines.ts == last[lines.customer]
 
 
 def regulars(lines: Lines, fewest: int = MINIMUM_ORDERS) -> np.ndarray:

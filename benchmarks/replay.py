@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from plotly.subplots import make_subplots
 
+from benchmarks.results import made_of
 from demand.comparison import MODEL
 from demand.dataset import Dataset, draw
 from demand.importing import Chunk, import_dataset
@@ -57,7 +58,6 @@ def part(data: Path, customers: int | None, out: Path) -> Path:
         for name in ("customers", "orders"):
             tables[name] = tables[name].filter(pc.is_in(tables[name]["customer_id"], ids))
         frames = {name: table.to_pandas() for name, table in tables.items()}
-        frames["customers"]["attributes"] = frames["customers"]["attributes"].map(dict)
         import_dataset("complete-journey", (Chunk(name, name, frame) for name, frame in frames.items()), out)
     return out
 
@@ -170,6 +170,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw the result there, an HTML page")
     arguments = parser.parse_args()
     out = arguments.out.resolve()
+    made = {"data": Dataset.open(arguments.data).content_hash}
+    made_of(out, made | {name: getattr(arguments, name) for name in ("preset", "assignments", "customers", "force")})
     os.environ["DEMANDCAST_HOME"] = str(out)  # where the parts of a pass look for their state
     data = part(arguments.data.resolve(), arguments.customers, out / "data")
     replay = Replay(data, arguments.preset, arguments.assignments, arguments.force, Home.here())

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.results import made_of
 from demand.baselines import BASELINES
 from demand.baselines.problem import Problem
 from demand.comparison import MODEL, compare
@@ -78,8 +79,6 @@ class Shops:
             for name in _OF_CUSTOMERS:
                 tables[name] = tables[name].filter(pc.is_in(tables[name]["customer_id"], ids))
             frames = {name: table.to_pandas() for name, table in tables.items() if len(table)}
-            if "customers" in frames:
-                frames["customers"]["attributes"] = frames["customers"]["attributes"].map(dict)
             source = Dataset.open(self.data).manifest["source"]
             import_dataset(source, (Chunk(name, name, frame) for name, frame in frames.items()), folder)
         return folder
@@ -167,6 +166,8 @@ def main() -> None:
     arguments = parser.parse_args()
     base = Registry(Home.here().folder).resolve(arguments.base)
     out = arguments.out.resolve()
+    made = {"data": Dataset.open(arguments.data).content_hash, "base": base.checkpoint}
+    made_of(out, made | {name: getattr(arguments, name) for name in ("preset", "assignments", "asked", "seed")})
     os.environ["DEMANDCAST_HOME"] = str(out)
     home = Home.here()
     registry = Registry(home.folder)

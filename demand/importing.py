@@ -32,8 +32,8 @@ WITHHELD = "(withheld)"
 class Chunk:
     """Raw rows of one file for one table.
 
-    `rows` has the contract's column names; its index holds row numbers in `file`. An optional column `rejected` gives
-    the source's own reason against a row.
+    `rows` has the contract's column names; its index holds row numbers in `file`, of which several rows may have one.
+    An optional column `rejected` gives the source's own reason against a row.
     """
 
     table: str
@@ -189,29 +189,29 @@ def _check(
         good, reasons = split_rows(chunk.table, chunk.rows, chunk.file)
         guarded = guard.rows(chunk.table, good)
         kept[chunk.table].add(guarded)
-        if len(reasons):
-            kept["quarantine"].add(_quarantine(chunk, reasons, guard.withholds))
+        bad = reasons.notna()
+        if bad.any():
+            kept["quarantine"].add(_quarantine(chunk.file, chunk.rows[bad], reasons[bad], guard.withholds))
         count = counts.setdefault(chunk.file, Counts())
         count.rows_in += len(chunk.rows)
         count.rows_kept += guarded.num_rows
         count.left_out += good.num_rows - guarded.num_rows
-        count.rejected.update(reasons)
+        count.rejected.update(reasons[bad])
         progress(chunk.file, count.rows_in)
     return counts
 
 
-def _quarantine(chunk: Chunk, reasons: pd.Series, withheld: bool) -> pa.Table:
+def _quarantine(file: str, rows: pd.DataFrame, reasons: pd.Series, withheld: bool) -> pa.Table:
     if withheld:
-        texts = pd.Series(WITHHELD, index=reasons.index)
+        texts = pd.Series(WITHHELD, index=rows.index)
     else:
-        first = [name for name in ("customer_id",) if name in chunk.rows]  # where an erasure looks for it
-        others = [name for name in chunk.rows if name not in (*first, "rejected")]
-        rows = chunk.rows.loc[reasons.index, first + others]
-        texts = rows.astype("string").fillna("").agg(" | ".join, axis=1)
+        first = [name for name in ("customer_id",) if name in rows]  # where an erasure looks for it
+        others = [name for name in rows if name not in (*first, "rejected")]
+        texts = rows[first + others].astype("string").fillna("").agg(" | ".join, axis=1)
     return pa.table(
         [
-            pa.array([chunk.file] * len(reasons), pa.string()),
-            pa.array(reasons.index, pa.int64()),
+            pa.array([file] * len(rows), pa.string()),
+            pa.array(rows.index, pa.int64()),
             pa.array(reasons, pa.string()),
             pa.array(texts, pa.string()),
         ],
@@ -220,10 +220,17 @@ def _quarantine(chunk: Chunk, reasons: pd.Series, withheld: bool) -> pa.Table:
 
 
 def _complete_items(tables: Iterable[pa.Table], sold: Sold) -> Iterator[pa.Table]:
-    """Every item that an order names is in the catalogue, under its id where the source gave no name."""
-    known = pa.concat_tables(tables)
+    """Every item that an order names is in the catalogue, once, under its id where the source gave no name.
+
+    Of several rows of one item, as sales files have them, the first is kept; that is no complaint about the others.
+    """
+    known = _first_of_each(pa.concat_tables(map(_first_of_each, tables)))
     unknown = [{"item_id": item, "name": item} for item in sold.items.difference(known["item_id"].to_pylist())]
     yield pa.concat_tables([known, pa.Table.from_pylist(unknown, schema=known.schema)]).sort_by("item_id")
+
+
+def _first_of_each(items: pa.Table) -> pa.Table:
+    return items.filter(pa.array(~items["item_id"].to_pandas().duplicated()))
 
 
 def _write_table(folder: Path, name: str, tables: Iterable[pa.Table]) -> int:

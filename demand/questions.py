@@ -140,11 +140,12 @@ def ask(customers: Iterable[Customer], catalogue: Catalogue, cutoff: int, horizo
 
 
 def last_orders(customers: Iterable[Customer], ago: int) -> Iterator[Case]:
-    """Each customer at the moment of an order, with that order as its future: 1 for the last, 2 for the one before."""
+    """Each customer at a moment of an order, with what was ordered then as its future: 1 for the last of these moments,
+    2 for the one before."""
     for customer in customers:
-        if len(customer.orders) >= ago:
-            order = customer.orders[-ago]
-            yield Case.at(customer, order.ts, order.ts + 1)
+        moments = sorted({order.ts for order in customer.orders})
+        if len(moments) >= ago:
+            yield Case.at(customer, moments[-ago], moments[-ago] + 1)
 
 
 def pose(cases: Iterable[Case], catalogue: Catalogue, horizon_days: int, fewest: int) -> Questions:

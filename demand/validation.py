@@ -1,6 +1,7 @@
 """Row checks: which rows of a table may enter a dataset, and why the others may not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,12 @@ def split_rows(table: str, frame: pd.DataFrame, file: str) -> tuple[pa.Table, pd
 
     Args:
         table: a name of TABLES.
-        frame: raw rows under the contract's column names, values of any type; the index is the row's number in `file`.
+        frame: raw rows under the contract's column names, values of any type.
         file: named in errors.
 
     Returns:
-        The good rows as an Arrow table of the contract's schema, in their order, and the reasons of the bad ones by
-        row number.
+        The good rows as an Arrow table of the contract's schema, in their order, and for each row of the frame the
+        reason against it, missing where it is good.
 
     Raises:
         DataError: a required column is missing altogether.
@@ -47,7 +48,7 @@ def split_rows(table: str, frame: pd.DataFrame, file: str) -> tuple[pa.Table, pd
         _mark(reasons, ~accepts(typed[column]), f"{column} {complaint}")
     good = reasons.isna()
     arrays = [pa.array(typed[each.name][good], type=each.type, from_pandas=True) for each in schema]
-    return pa.Table.from_arrays(arrays, schema=schema), reasons[~good]
+    return pa.Table.from_arrays(arrays, schema=schema), reasons
 
 
 def _mark(reasons: pd.Series, where: pd.Series, reason: str) -> None:
@@ -78,7 +79,14 @@ def _time(raw: pd.Series) -> pd.Series:
 
 
 def _attributes(raw: pd.Series) -> pd.Series:
-    return raw.map(lambda value: sorted(value.items()) if isinstance(value, dict) else None)
+    return raw.map(_sorted_pairs)
+
+
+def _sorted_pairs(value: Any) -> list[tuple[str, str]] | None:
+    """Of a dict, or of pairs, as which Parquet's maps are read."""
+    if isinstance(value, list) and all(isinstance(each, tuple) and len(each) == 2 for each in value):
+        value = dict(value)
+    return sorted(value.items()) if isinstance(value, dict) else None
 
 
 _PARSERS: dict[pa.DataType, Callable[[pd.Series], pd.Series]] = {

@@ -17,15 +17,16 @@ from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
 from demand.locations import Location
 from demand.metrics import top_k
-from demand.moments import iso
+from demand.moments import DAY, iso, moment
 from demand.prompts import NEXT_ORDER
-from demand.protocols import TEST, Protocol
+from demand.protocols import TEST, Cutoff, Protocol
 from demand.questions import HORIZON, NEXT, Basket, Question, Questions
 from demand.rankings import RankingFile
 from demand.reliability import calibration_metrics, ranking_chance, reliability
 from demand.slices import slices
 from demand.value import bought, business_metrics, mean_ratings
 from modeling.predictor import Predictor
+from training.drift import validated_before
 from training.totals import Totals, totals
 
 TOP = 20
@@ -73,10 +74,14 @@ def evaluate(
 
     Raises:
         SettingsError: two methods have one name, a baseline cannot answer by the protocol, or the model learned by
-            another.
-        DataError: nobody can be asked; a file of rankings is not what it should be.
+            another or by what came after the cutoff.
+        DataError: nobody can be asked, or the data end before the horizon does; a file of rankings is not what it
+            should be.
     """
     check_protocol(predictor, protocol)
+    if isinstance(protocol, Cutoff):
+        _check_cutoff(predictor, protocol.cutoff)
+        _check_horizon(dataset, protocol)
     dataset = protocol.of(dataset)
     predictor.read_sales(protocol.lines(dataset, TEST))
     catalogue = predictor.catalogue
@@ -139,6 +144,28 @@ def check_protocol(predictor: Predictor, protocol: Protocol) -> None:
         raise SettingsError(
             f"this model learned by the protocol {learned} and may have seen what the protocol {protocol.name} asks: "
             f"train one with --protocol {protocol.name}"
+        )
+
+
+def _check_cutoff(predictor: Predictor, cutoff: int) -> None:
+    """Raises SettingsError where a model learned from, or was chosen by, what it would be asked about."""
+    card = predictor.checkpoint.card
+    if "validated_before" in card and validated_before(card) > cutoff:
+        learned, asked = iso(validated_before(card)), iso(cutoff)
+        raise SettingsError(
+            f"this model learned from, or was chosen by, what came before {learned} and so after {asked}: evaluate it "
+            f"with --cutoff {learned}, or train one with --cutoff {asked}"
+        )
+
+
+def _check_horizon(dataset: Dataset, protocol: Cutoff) -> None:
+    """Raises DataError where the data end before the horizon does, but for a day on which nobody may have ordered."""
+    end = protocol.cutoff + protocol.days * DAY
+    last = moment(dataset.manifest["last_order"])
+    if end > (last // DAY + 2) * DAY:
+        raise DataError(
+            f"{dataset.folder} ends on {iso(last)[:10]}, before {protocol.days} days from {iso(protocol.cutoff)[:10]} "
+            "are over: ask from an earlier day, or for fewer days"
         )
 
 

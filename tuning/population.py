@@ -42,6 +42,12 @@ def check_population(sweep: SweepPlan) -> None:
         raise SettingsError("--stopping pbt begins at random, with one objective and no warm start")
     if conditional := [name for name in sweep.space if sweep.space[name].when]:
         raise SettingsError(f"{conditional[0]}: --stopping pbt knows no conditions")
+    for name in sweep.space:
+        parameter = sweep.space[name]
+        if isinstance(parameter, Range) and parameter.step:
+            raise SettingsError(f"{name}: --stopping pbt knows no step")
+        if isinstance(parameter, Range) and parameter.whole and parameter.log:
+            raise SettingsError(f"{name}: --stopping pbt knows no logarithm of whole numbers")
     if not any(name in CHANGED for name in sweep.space):
         raise SettingsError(f"--stopping pbt changes settings on the way: search one of {', '.join(CHANGED)}")
 

@@ -126,12 +126,20 @@ class Range(BaseModel):
     def middle(self) -> float:
         """Half way, by the logarithm where that is searched."""
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
-        if step := self.step or (1 if self.whole else None):
+        if step := self._apart:
             middle = self.low + step * round((middle - self.low) / step)
         return int(middle) if self.whole else middle
 
     def __contains__(self, value: Any) -> bool:
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self._apart if self._apart else 0
+        return abs(steps - round(steps)) < 1e-8  # as Optuna takes it
+
+    @property
+    def _apart(self) -> float | None:
+        """How far values lie apart; None where every number is meant."""
+        return self.step or (1 if self.whole else None)
 
 
 Parameter = Choice | Range

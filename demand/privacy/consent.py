@@ -41,8 +41,8 @@ class Consent:
             raise DataError(
                 f"{file}, row {int(np.flatnonzero(unknown)[0]) + 1}: consent must be true or false, yes or no, 1 or 0"
             )
-        people, nameless = split_rows("customers", rows[["customer_id"]], str(file))
-        yes = pa.array(answers.drop(nameless.index).astype(bool))
+        people, reasons = split_rows("customers", rows[["customer_id"]], str(file))
+        yes = pa.array(answers[reasons.isna()].astype(bool))
         ids = people["customer_id"].combine_chunks()
         given, refused = ids.filter(yes), ids.filter(pc.invert(yes))
         return cls(given.filter(pc.invert(pc.is_in(given, refused))))
@@ -59,7 +59,7 @@ class Consent:
 def _rows(file: Path) -> pd.DataFrame:
     try:
         if file.suffix == ".parquet":
-            rows: pd.DataFrame = pq.read_table(file).to_pandas()
+            rows: pd.DataFrame = pq.read_table(file).to_pandas(integer_object_nulls=True)
         else:
             rows = pd.read_csv(file, dtype=str, keep_default_na=False)
     except OSError as error:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 LONG = 8
-"""Characters from which on an id is looked for everywhere. Shorter ones, such as 1000, are quantities as well."""
+"""Characters from which on an id is looked for everywhere. Shorter ones are words and quantities as well."""
 CUSTOMER = "customer_id"
 CELLS = " | "
 """Between the cells of a row in the quarantine, of which the customer's id comes first."""
@@ -21,8 +21,8 @@ class Identity:
     """One or more customers, by their ids: as shops know them, or pseudonyms.
 
     An id counts as a whole value of a column customer_id, in tables and JSON alike, and as the first cell of a row that
-    was set aside. Ids that can be told from words and numbers, of LONG characters and not letters alone, count as words
-    wherever they stand.
+    was set aside. Ids that can be told from words and numbers, of LONG characters and neither letters nor digits alone,
+    count as words wherever they stand; a number may as well be an order's or an item's.
     """
 
     def __init__(self, ids: Collection[str], anywhere: bool = True) -> None:
@@ -35,7 +35,8 @@ class Identity:
     @cached_property
     def telling(self) -> list[str]:
         """The ids that are looked for everywhere."""
-        return sorted(each for each in self.ids if self._anywhere and len(each) >= LONG and not each.isalpha())
+        plain = (each for each in self.ids if len(each) < LONG or each.isalpha() or each.isdigit())
+        return sorted(self.ids.difference(plain)) if self._anywhere else []
 
     @cached_property
     def _ids(self) -> pa.Array:

@@ -29,18 +29,18 @@ class Cutoff(Protocol):
 
     @classmethod
     def on(cls, dataset: Dataset, cutoff: str | None = None, days: int = VALIDATION_DAYS) -> "Cutoff":
-        """With a date, or by default with the day that leaves the last 28 days for testing, that day's own included:
-        2017-12-04 for Complete Journey.
+        """With a date, or by default with the day that leaves the last days for testing, 28 or the horizon's if that is
+        longer, that day's own included: 2017-12-04 for Complete Journey.
 
         Raises:
             DataError: the text is no date.
         """
-        if cutoff is None and dataset.manifest["source"] == "complete-journey":
-            cutoff = "2017-12-04"
         if cutoff is not None:
             return cls(cutoff=moment(cutoff), days=days)
-        last = moment(dataset.manifest["last_order"])
-        return cls(cutoff=(last // DAY + 1) * DAY - VALIDATION_DAYS * DAY, days=days)
+        end = (moment(dataset.manifest["last_order"]) // DAY + 1) * DAY
+        if dataset.manifest["source"] == "complete-journey":
+            end = moment("2018-01-01")
+        return cls(cutoff=end - max(days, VALIDATION_DAYS) * DAY, days=days)
 
     def moment(self, stage: Stage) -> int:
         """When a stage asks."""

@@ -12,7 +12,8 @@ from demand.questions import MINIMUM_ORDERS, Case, last_orders
 
 
 class LastOrders(Protocol):
-    """The last order is the test, the one before it the validation. The moment of the order asked for is known.
+    """The last order is the test, the one before it the validation. The moment of the order asked for is known; orders
+    that share it are asked for together, and judged by the first of them.
 
     What other customers ordered later than that moment is learned from too, but for their own last orders.
     """

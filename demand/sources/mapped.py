@@ -147,7 +147,7 @@ def frames(kind: str, file: Path, columns: list[str], separator: str = ",") -> I
             )
         else:
             for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(CHUNK_ROWS, columns=columns):
-                yield batch.to_pandas()
+                yield batch.to_pandas(integer_object_nulls=True)  # floats would lose digits of long ids
     except (ValueError, OSError, pa.ArrowException) as error:
         raise DataError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
 

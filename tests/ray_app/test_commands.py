@@ -24,6 +24,8 @@ from modeling.state import load_state
 from tests.conftest import CUTOFF, write_shop
 from tests.ray_app.commandline import demandcast, last_json
 
+ASKED = ("--cutoff", CUTOFF, "--horizon-days", "14")
+
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
@@ -70,7 +72,7 @@ def test_evaluate_compares_model_baselines_and_rankings(
 ) -> None:
     demandcast("predict", "--data", shop.folder, "--as-of", CUTOFF, "--out", tmp_path / "own.parquet", home=home)
     out, _ = demandcast(
-        "evaluate", "--data", shop.folder, "--model", "demand@champion", "--cutoff", CUTOFF, "--horizon-days", 14,
+        "evaluate", "--data", shop.folder, "--model", "demand@champion", *ASKED,
         "--baselines", "all", "--rankings", f"own.next={tmp_path / 'own.parquet'}",
         "--report", tmp_path / "report.html", "--json", home=home)  # fmt: skip
 
@@ -343,7 +345,11 @@ def test_serve_ends_in_order_when_a_process_manager_says_so(home: Path, trained:
         (("evaluate", "--data", "{shop}", "--model", "other"), "no model 'other@champion'"),
         (("evaluate", "--data", "{shop}", "--baselines", "magic"), "no baseline 'magic'"),
         (("evaluate", "--data", "{shop}", "--rankings", "peer"), "write NAME=FILE"),
-        (("evaluate", "--data", "{shop}", "--rankings", "peer={shop}/items.parquet"), "items.parquet: column 'cust"),
+        (
+            ("evaluate", "--data", "{shop}", *ASKED, "--rankings", "peer={shop}/items.parquet"),
+            "items.parquet: column 'cust",
+        ),
+        (("evaluate", "--data", "{shop}", "--cutoff", "2024-05-31"), "--cutoff 2024-06-01T00:00:00Z, or train one"),
         (("evaluate", "--data", "{shop}", "--report", "{shop}"), "is a folder"),
         (("predict", "--customer", "{shop}/missing.json"), "missing.json"),
         (("predict", "--customer", "{shop}/manifest.json"), "customer.source: Extra inputs are not permitted"),

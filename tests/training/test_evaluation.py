@@ -1,5 +1,6 @@
 """Evaluations, with a model that has learned nothing: what is asked, compared and added up."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +224,23 @@ def test_two_methods_of_one_name_are_refused(predictor: Predictor, shop: Dataset
     for name in ("model", "global-top"):
         with pytest.raises(SettingsError, match=f"{name}: another method already has this name"):
             evaluate(predictor, shop, asked, named("global-top")[0], [RankingFile.parse(f"{name}.next={rankings}")])
+
+
+def test_a_model_is_not_asked_about_days_that_it_learned_from(predictor: Predictor, shop: Dataset) -> None:
+    card = {"trained_before": iso(AS_OF - 28 * DAY), "validated_before": iso(AS_OF)}
+    chosen = Predictor(replace(predictor.checkpoint, card=card))
+
+    with pytest.raises(SettingsError, match="before 2024-06-01T00:00:00Z and so after 2024-05-31"):
+        evaluate(chosen, shop, Cutoff(cutoff=AS_OF - DAY, days=DAYS))
+    refitted = Predictor(replace(predictor.checkpoint, card={**card, "trained_before": iso(AS_OF)}))
+    assert evaluate(refitted, shop, Cutoff(cutoff=AS_OF, days=DAYS)).report["cutoff"] == iso(AS_OF)
+
+
+def test_days_that_the_data_do_not_reach_are_not_taken_for_days_without_orders(
+    predictor: Predictor, shop: Dataset
+) -> None:
+    with pytest.raises(DataError, match="ends on 2024-06-14, before 28 days from 2024-06-01 are over"):
+        evaluate(predictor, shop, Cutoff(cutoff=AS_OF))
 
 
 def test_a_period_without_customers_is_refused(predictor: Predictor, shop: Dataset) -> None:

@@ -73,6 +73,13 @@ def test_a_warm_start_begins_with_the_best_of_before_and_knows_the_rest(shop: Da
     assert sum(map(good, configs)) > sum(map(good, cold)) + 3
 
 
+def test_a_warm_start_leaves_out_what_a_step_has_no_place_for(shop: Dataset) -> None:
+    space = {RATE: {"low": 0.01, "high": 0.05, "step": 0.01}, FORMAT: ["compact", "names"]}
+    between, on = trial("between", 0.013), trial("on", 0.03)
+
+    assert asked(plan(shop, trials=1, space=space), 1, [between, on]) == [on.config]
+
+
 def test_a_grid_is_asked_once_for_each_combination(shop: Dataset) -> None:
     sweep = plan(shop, search="grid", space={RATE: [0.001, 0.01], FORMAT: ["compact", "names"]})
 
@@ -142,6 +149,22 @@ def test_a_sweep_that_cannot_be_run_says_why(shop: Dataset, fields: dict[str, An
                 "space": {**SPACE, "prompt.gaps": {"choice": ["none"], "when": {FORMAT: "names"}}},
             },
             "prompt.gaps: --stopping pbt knows no conditions",
+        ),
+        (
+            {
+                "trials": 4,
+                "search": "random",
+                "space": {"training.weight_decay": {"low": 0.0, "high": 0.4, "step": 0.1}},
+            },
+            "training.weight_decay: --stopping pbt knows no step",
+        ),
+        (
+            {
+                "trials": 4,
+                "search": "random",
+                "space": {**SPACE, "training.epochs": {"low": 1, "high": 8, "log": True}},
+            },
+            "training.epochs: --stopping pbt knows no logarithm of whole numbers",
         ),
     ],
 )

@@ -73,7 +73,13 @@ def test_a_grid_has_every_combination_that_its_conditions_allow() -> None:
 def test_a_configuration_of_another_space_is_told(space: Space) -> None:
     config = space.firsts()[0]
 
-    for change in ({"training.learning_rate": 0.5}, {"prompt.name": "profile"}, {"prompt.gaps": "none"}, {"other": 1}):
+    for change in (
+        {"training.learning_rate": 0.5},
+        {"prompt.name": "profile"},
+        {"prompt.gaps": "none"},
+        {"prompt.history_tokens": 200},  # between two steps
+        {"other": 1},
+    ):
         assert not space.holds({**config, **change})
     assert not space.holds({name: value for name, value in config.items() if name != "model.dropout"})
 
@@ -96,6 +102,14 @@ def test_a_configuration_of_another_space_is_told(space: Space) -> None:
 def test_what_is_no_space_is_refused_by_the_parameters_name(written: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         space_of(yaml.safe_load(written)).check(Settings())
+
+
+def test_a_range_has_the_values_of_its_steps_alone() -> None:
+    space = space_of({"a": {"low": 0.1, "high": 0.7, "step": 0.1}, "b": {"low": 1, "high": 8, "log": True}})
+
+    assert all(0.1 * place in space["a"] for place in (1, 3, 6))
+    assert [value in space["a"] for value in (0.15, 0.0, 0.8)] == [False] * 3
+    assert [value in space["b"] for value in (1, 3, 8, 2.5)] == [True, True, True, False]
 
 
 def test_what_went_past_an_end_is_brought_back() -> None:

@@ -28,7 +28,7 @@ from demand.protocols import Cutoff
 from demand.sources import SourceOptions, source
 from tests.conftest import write_shop
 
-LONG, SHORT = "4f1d-9a77-customer-c003", "1000"
+LONG, SHORT, NUMBER = "4f1d-9a77-customer-c003", "1000", "12345678"
 
 
 def imported(csv: Path, out: Path, guard: Guard | None = None) -> Dataset:
@@ -57,6 +57,23 @@ def test_a_dataset_is_as_if_the_customer_had_never_been_imported(tmp_path: Path)
     assert manifest["erased"] == {"customers": 1, "content_hashes": [data.content_hash]}
     assert erase_from_dataset(Dataset.open(tmp_path / "data"), Identity(["c003"])) == 0
     assert sorted(each.name for each in tmp_path.iterdir()) == ["csv", "data", "expected"]
+
+
+def test_other_customers_orders_and_items_of_the_same_number_stay(tmp_path: Path) -> None:
+    csv = write_shop(tmp_path / "csv", customers=2)
+    with (csv / "orders.csv").open("a") as orders:
+        orders.write(f"{NUMBER},o1,2024-01-01,item a1,1,1,\nc000,{NUMBER},2024-01-01,{NUMBER},1,1,\n")
+        orders.write(f"{NUMBER},o2,2024-01-01,item a1,-3,1,\nc000,{NUMBER},2024-01-01,item a1,-3,1,\n")
+    data = imported(csv, tmp_path / "data")
+
+    assert erase_from_dataset(data, Identity([NUMBER])) == 2
+
+    left = Dataset.open(tmp_path / "data")
+    assert left.customer_ids == ["c000", "c001"]
+    lines = left.table("orders", filters=[("order_id", "==", NUMBER)])
+    assert (lines["customer_id"].to_pylist(), lines["item_id"].to_pylist()) == (["c000"], [NUMBER])
+    (set_aside,) = pq.read_table(tmp_path / "data" / "quarantine.parquet")["text"].to_pylist()
+    assert set_aside.startswith("c000 |")
 
 
 def test_rows_that_were_set_aside_go_too(tmp_path: Path) -> None:
@@ -101,7 +118,7 @@ def log_of_events(file: Path, *customers: str) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("customer", [LONG, SHORT])
+@pytest.mark.parametrize("customer", [LONG, SHORT, NUMBER])
 def test_predictions_and_databases_lose_the_customers_rows_and_bytes(tmp_path: Path, customer: str) -> None:
     table = pa.table({"customer_id": ["a", customer, "b"], "item_id": ["x", "1000", "1000"], "rank": [1, 2, 3]})
     pq.write_table(table, tmp_path / "predictions.parquet")
@@ -119,7 +136,9 @@ def test_predictions_and_databases_lose_the_customers_rows_and_bytes(tmp_path: P
     assert erase_from_files(tmp_path, Identity([customer])) == []
 
 
-ids = st.text(st.sampled_from("ab1-: |\"'%_é"), min_size=1, max_size=10) | st.sampled_from([LONG, f"{LONG}:2", SHORT])
+ids = st.text(st.sampled_from("ab1-: |\"'%_é"), min_size=1, max_size=10) | st.sampled_from(
+    [LONG, f"{LONG}:2", SHORT, NUMBER]
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -214,11 +233,14 @@ def test_the_search_finds_an_id_wherever_it_stands(tmp_path: Path, put: Callable
     assert search(tmp_path, Identity(["4f1d-9a77-customer-c004"])).clean
 
 
+@pytest.mark.parametrize("customer", [SHORT, NUMBER])
 @pytest.mark.parametrize("put", AS_A_VALUE)
-def test_a_short_id_is_found_as_a_customers(tmp_path: Path, put: Callable[[Path, str], None]) -> None:
-    put(tmp_path / "file", SHORT)
+def test_a_short_id_or_a_number_is_found_as_a_customers(
+    tmp_path: Path, put: Callable[[Path, str], None], customer: str
+) -> None:
+    put(tmp_path / "file", customer)
 
-    assert search(tmp_path, Identity([SHORT])).found
+    assert search(tmp_path, Identity([customer])).found
 
 
 @pytest.mark.parametrize("ascii_", [False, True])

@@ -134,11 +134,13 @@ def test_who_gave_no_consent_is_left_out_and_counted(
 
 
 def test_a_list_of_consent_may_be_parquet_with_numbers_for_ids(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"customer_id": [7, 8], "consent": [True, False]}), tmp_path / "consent.parquet")
+    long = 1234567890123456789
+    rows = {"customer_id": [7, 8, long, None], "consent": [1, 0, 1, None]}
+    pq.write_table(pa.table(rows), tmp_path / "consent.parquet")
 
     consent = Consent.read(tmp_path / "consent.parquet")
 
-    assert consent.given(pa.chunked_array([["7", "8", "9"]])).to_pylist() == [True, False, False]
+    assert consent.given(pa.chunked_array([["7", "8", str(long), "9"]])).to_pylist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize(

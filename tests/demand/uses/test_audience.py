@@ -41,6 +41,8 @@ def test_what_needs_no_chances_is_refused_before_anybody_is_asked() -> None:
         ({}, "wants one of"),
         ({"size": 3, "threshold": 0.5}, "wants one of"),
         ({"budget": 5.0}, "cost"),
+        ({"budget": 100.0, "cost": 0.0}, "must cost something, not 0"),
+        ({"budget": 100.0, "cost": -1.0}, "must cost something, not -1"),
         ({"size": 3, "cost": 1.0}, "cost"),
         ({"size": 3}, "would be 3, and 10 are the fewest"),
         ({"threshold": 0.99}, "would be 0"),
