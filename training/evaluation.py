@@ -17,7 +17,7 @@ from demand.dataset import Dataset
 from demand.errors import DataError, SettingsError
 from demand.locations import Location
 from demand.metrics import top_k
-from demand.moments import DAY, iso, moment
+from demand.moments import iso
 from demand.prompts import NEXT_ORDER
 from demand.protocols import TEST, Cutoff, Protocol
 from demand.questions import HORIZON, NEXT, Basket, Question, Questions
@@ -75,13 +75,11 @@ def evaluate(
     Raises:
         SettingsError: two methods have one name, a baseline cannot answer by the protocol, or the model learned by
             another or by what came after the cutoff.
-        DataError: nobody can be asked, or the data end before the horizon does; a file of rankings is not what it
-            should be.
+        DataError: nobody can be asked; a file of rankings is not what it should be.
     """
     check_protocol(predictor, protocol)
     if isinstance(protocol, Cutoff):
         _check_cutoff(predictor, protocol.cutoff)
-        _check_horizon(dataset, protocol)
     dataset = protocol.of(dataset)
     predictor.read_sales(protocol.lines(dataset, TEST))
     catalogue = predictor.catalogue
@@ -155,17 +153,6 @@ def _check_cutoff(predictor: Predictor, cutoff: int) -> None:
         raise SettingsError(
             f"this model learned from, or was chosen by, what came before {learned} and so after {asked}: evaluate it "
             f"with --cutoff {learned}, or train one with --cutoff {asked}"
-        )
-
-
-def _check_horizon(dataset: Dataset, protocol: Cutoff) -> None:
-    """Raises DataError where the data end before the horizon does, but for a day on which nobody may have ordered."""
-    end = protocol.cutoff + protocol.days * DAY
-    last = moment(dataset.manifest["last_order"])
-    if end > (last // DAY + 2) * DAY:
-        raise DataError(
-            f"{dataset.folder} ends on {iso(last)[:10]}, before {protocol.days} days from {iso(protocol.cutoff)[:10]} "
-            "are over: ask from an earlier day, or for fewer days"
         )
 
 

@@ -42,6 +42,11 @@ class Cutoff(Protocol):
             end = moment("2018-01-01")
         return cls(cutoff=end - max(days, VALIDATION_DAYS) * DAY, days=days)
 
+    def outlasts(self, dataset: Dataset) -> bool:
+        """Whether the horizon ends after the data do, but for a day on which nobody may have ordered: days without data
+        look like days without orders."""
+        return self.cutoff + self.days * DAY > (moment(dataset.manifest["last_order"]) // DAY + 2) * DAY
+
     def moment(self, stage: Stage) -> int:
         """When a stage asks."""
         return self.cutoff - VALIDATION_DAYS * DAY if stage == VALIDATION else self.cutoff

@@ -62,7 +62,7 @@ def evaluation_of(
     """The model's full name, and what was found about it."""
     from demand.baselines import named
     from demand.dataset import Dataset
-    from demand.protocols import TEST
+    from demand.protocols import TEST, Cutoff
     from demand.protocols import protocol as by_name
     from demand.rankings import RankingFile
     from modeling.predictor import Predictor
@@ -75,6 +75,12 @@ def evaluation_of(
     others = [RankingFile.parse(each) for each in rankings]
     dataset = Dataset.open(data)
     asked = by_name(protocol, dataset, cutoff, horizon_days)
+    if isinstance(asked, Cutoff) and asked.outlasts(dataset):
+        last = dataset.manifest["last_order"][:10]
+        say(
+            f"the data end on {last}, before {asked.days} days are over: the horizon's figures take the rest for days "
+            "without orders (an earlier --cutoff or fewer --horizon-days would not)"
+        )
     version = Registry(home.folder).resolve(model)
     if baselines == "all" and not asked.horizon_days(TEST):
         for each in [each for each in chosen if each.one_moment]:

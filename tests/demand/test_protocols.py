@@ -167,6 +167,7 @@ def test_what_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=f"{name} .* no --cutoff"):
             protocol(name, small, cutoff="2024-01-01")
     assert protocol("cutoff", small, days=7) == Cutoff(cutoff=START - 27 * DAY, days=7)
+    assert [Cutoff(cutoff=START, days=days).outlasts(small) for days in (1, 2, 3)] == [False, False, True]
     assert protocol("cutoff", small, days=56) == Cutoff(cutoff=START - 55 * DAY, days=56)
     journey = replace(small, manifest={**small.manifest, "source": "complete-journey"})
     assert protocol("cutoff", journey) == Cutoff(cutoff=moment("2017-12-04"))

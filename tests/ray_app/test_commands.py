@@ -24,8 +24,6 @@ from modeling.state import load_state
 from tests.conftest import CUTOFF, write_shop
 from tests.ray_app.commandline import demandcast, last_json
 
-ASKED = ("--cutoff", CUTOFF, "--horizon-days", "14")
-
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
@@ -72,7 +70,7 @@ def test_evaluate_compares_model_baselines_and_rankings(
 ) -> None:
     demandcast("predict", "--data", shop.folder, "--as-of", CUTOFF, "--out", tmp_path / "own.parquet", home=home)
     out, _ = demandcast(
-        "evaluate", "--data", shop.folder, "--model", "demand@champion", *ASKED,
+        "evaluate", "--data", shop.folder, "--model", "demand@champion", "--cutoff", CUTOFF, "--horizon-days", 14,
         "--baselines", "all", "--rankings", f"own.next={tmp_path / 'own.parquet'}",
         "--report", tmp_path / "report.html", "--json", home=home)  # fmt: skip
 
@@ -346,7 +344,7 @@ def test_serve_ends_in_order_when_a_process_manager_says_so(home: Path, trained:
         (("evaluate", "--data", "{shop}", "--baselines", "magic"), "no baseline 'magic'"),
         (("evaluate", "--data", "{shop}", "--rankings", "peer"), "write NAME=FILE"),
         (
-            ("evaluate", "--data", "{shop}", *ASKED, "--rankings", "peer={shop}/items.parquet"),
+            ("evaluate", "--data", "{shop}", "--cutoff", CUTOFF, "--rankings", "peer={shop}/items.parquet"),
             "items.parquet: column 'cust",
         ),
         (("evaluate", "--data", "{shop}", "--cutoff", "2024-05-31"), "--cutoff 2024-06-01T00:00:00Z, or train one"),

@@ -236,13 +236,6 @@ def test_a_model_is_not_asked_about_days_that_it_learned_from(predictor: Predict
     assert evaluate(refitted, shop, Cutoff(cutoff=AS_OF, days=DAYS)).report["cutoff"] == iso(AS_OF)
 
 
-def test_days_that_the_data_do_not_reach_are_not_taken_for_days_without_orders(
-    predictor: Predictor, shop: Dataset
-) -> None:
-    with pytest.raises(DataError, match="ends on 2024-06-14, before 28 days from 2024-06-01 are over"):
-        evaluate(predictor, shop, Cutoff(cutoff=AS_OF))
-
-
 def test_a_period_without_customers_is_refused(predictor: Predictor, shop: Dataset) -> None:
     with pytest.raises(DataError, match="no customer has 3 orders before 2024-01-02"):
         evaluate(predictor, shop, Cutoff(cutoff=moment("2024-01-02"), days=DAYS))
