@@ -83,14 +83,17 @@ def on_device(tensor: Tensor) -> Tensor:
 def seed_dropout(seed: int, sequence_parallel: bool) -> None:
     """Decides what dropout drops: the same on processes that hold the same layers of the same tokens, other values on
     the others."""
-    from modeling.megatron import parallel_state
+    from modeling.megatron import parallel_state, tensor_parallel
 
     place = parallel_state.get_pipeline_model_parallel_rank()
     place = place * parallel_state.get_context_parallel_world_size() + parallel_state.get_context_parallel_rank()
     if sequence_parallel:
         place = place * parallel_state.get_tensor_model_parallel_world_size()
         place += parallel_state.get_tensor_model_parallel_rank()
-    torch.manual_seed(seed + 1_000_000_007 * place)
+    seed += 1_000_000_007 * place
+    torch.manual_seed(seed)
+    if sequence_parallel:  # Megatron then drops by states of its own
+        tensor_parallel.model_parallel_cuda_manual_seed(seed)
 
 
 def share() -> tuple[int, int]:

@@ -16,7 +16,7 @@ from demand.prompts import Renderer
 from demand.sales import OF_SALES
 from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
-from modeling.megatron import parallel_state
+from modeling.megatron import parallel_state, tensor_parallel
 from modeling.megatron.finetuning import FineTuning, Schedule
 from modeling.megatron.head import PRIOR_ORDERS
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
@@ -72,6 +72,18 @@ def test_pipeline_stages_begin_with_layers_and_masks_of_their_own(monkeypatch: p
 
     assert first == (of_seed(1), of_seed(5))
     assert all(one != other for one, other in zip(first, second, strict=True))
+
+
+def test_what_is_dropped_under_sequence_parallelism_follows_from_the_seed_alone() -> None:
+    initialize(seed=1)
+
+    def dropped(seed: int) -> list[float]:
+        seed_dropout(seed, sequence_parallel=True)
+        with tensor_parallel.get_cuda_rng_tracker().fork():
+            return torch.rand(3).tolist()
+
+    assert dropped(5) == dropped(5)
+    assert dropped(5) != dropped(6)
 
 
 def shuffle_parameters(model: DemandModel) -> None:
