@@ -11,6 +11,9 @@ from demand.formats import PromptFormat, prompt_format
 from modeling.layout import LayoutSettings, impossible, usable
 from modeling.settings import LoraSettings, ModelSettings
 
+AROUND_HISTORY = 2
+"""Tokens that every prompt has beside its history: its beginning and its question."""
+
 
 class TrainingSettings(BaseModel):
     """How a model is trained.
@@ -144,7 +147,11 @@ def settings_from(content: Any) -> Settings:
 
 
 def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
-    """Raises SettingsError, which says why, where workers cannot share a run in its layout."""
+    """Raises SettingsError, which says why, where workers cannot share a run in its layout, or prompts do not fit.
+
+    Args:
+        settings: with the shape of the base, if there is one.
+    """
     layout, training = settings.layout, settings.training
     for problem in impossible(layout, settings.model, workers, on_gpu, settings.lora.rank):
         raise SettingsError(problem)
@@ -152,6 +159,12 @@ def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
         raise SettingsError(f"lora.rank {settings.lora.rank} adapts a pretrained model: name one with base, or use 0")
     if settings.privacy.epsilon and layout.model_parallel > 1:
         raise SettingsError("with privacy.epsilon every worker holds the whole model: layout's sizes must be 1")
+    history, places = settings.prompt.history_tokens, settings.model.places
+    if places and history + AROUND_HISTORY > places:
+        raise SettingsError(
+            f"prompt.history_tokens {history} and what stands around a history do not fit the model's {places} learned "
+            f"places: choose fewer, e.g. --set prompt.history_tokens={max(places * 15 // 16, 32)}"
+        )
     copies = workers // layout.model_parallel
     if training.microbatches % copies:
         raise SettingsError(

@@ -11,6 +11,8 @@ from modeling.layout import LayoutSettings, usable
 from ray_app.presets import load_settings, preset_names
 from training.settings import check_layout
 
+LEARNED = ("model.positions=learned", "model.family=gpt2")
+
 
 def test_every_preset_is_valid() -> None:
     for name in preset_names():
@@ -81,6 +83,7 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
         (4, ["layout.tensor=2", "training.microbatches=3"], "by 4 workers with 2 copies of the model"),
         (4, ["layout.tensor=2", "training.min_workers=3"], "training.min_workers 3 must be at most the 4 workers"),
         (2, ["training.min_workers=3"], "training.min_workers 3 must be"),
+        (1, [*LEARNED, "model.places=257"], "do not fit the model's 257 learned places: choose fewer, e.g. --set "),
     ],
 )
 def test_what_workers_cannot_share_is_refused_and_says_why(workers: int, assignments: list[str], named: str) -> None:
@@ -88,6 +91,11 @@ def test_what_workers_cannot_share_is_refused_and_says_why(workers: int, assignm
         check_layout(load_settings("tiny", assignments), workers, on_gpu=False)
 
     assert named in str(error.value)
+
+
+def test_a_history_its_beginning_and_a_question_find_learned_places() -> None:
+    check_layout(load_settings("tiny", [*LEARNED, "model.places=258"]), 1, on_gpu=False)
+    check_layout(load_settings("gpt2-345m"), 1, on_gpu=True)
 
 
 @pytest.mark.parametrize(
