@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back, what is damaged is refused, and no code is run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from modeling.state import load_state, save_state
 from tests.conftest import CUTOFF
 
 SETTINGS = ModelSettings(layers=2, hidden=32, heads=2, ffn=64)
+T5 = SETTINGS.model_copy(update={"architecture": "t5", "family": "t5", "positions": "relative"})
 AS_OF = moment(CUTOFF)
 
 
@@ -61,6 +63,24 @@ def test_what_is_saved_comes_back(checkpoint: Checkpoint, folder: Path, shop: Da
         checkpoint.card,
     )
     np.testing.assert_array_equal(Predictor(loaded).chances(questions), Predictor(checkpoint).chances(questions))
+
+
+def test_an_encoder_and_decoder_answers_alike_in_passes_that_hold_its_padding(
+    checkpoint: Checkpoint, shop: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initialize(seed=3)
+    model = DemandModel(T5, len(checkpoint.vocabulary), len(checkpoint.catalogue))
+    predictor = Predictor(replace(checkpoint, settings=T5, weights=whole_weights(model)))
+    questions = [Question(customer, AS_OF) for customer in list(shop.customers())[:6]]
+    sizes: list[int] = []
+    predictor.model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0].lengths) * given[0].longest))
+
+    at_once = predictor.rates(questions)
+    monkeypatch.setattr("modeling.predictor.TOKENS_PER_PASS", limit := sizes.pop() // 2)
+
+    np.testing.assert_allclose(predictor.rates(questions), at_once, rtol=1e-4)
+    assert len(sizes) > 1
+    assert max(sizes) <= limit
 
 
 def test_what_sold_after_training_is_read(checkpoint: Checkpoint, shop: Dataset) -> None:
