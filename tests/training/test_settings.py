@@ -118,6 +118,11 @@ def test_encoders_and_decoders_know_neither_pipelines_nor_shared_sequences() -> 
             check_layout(load_settings("t5-nano", [assignment]), 2, on_gpu=False)
 
 
+def test_encoders_and_decoders_know_no_eight_bits() -> None:
+    with pytest.raises(SettingsError, match="architecture t5 cannot read: use bf16"):
+        check_layout(load_settings("t5-nano", ["layout.precision=fp8"]), 1, on_gpu=True)
+
+
 @pytest.mark.parametrize(
     ("tensor", "pipeline", "microbatches", "workers", "expected"),
     [(1, 1, 8, 7, 4), (2, 1, 8, 7, 4), (2, 2, 6, 15, 12), (2, 1, 8, 1, 0), (1, 1, 5, 4, 1)],
