@@ -59,7 +59,8 @@ def padded(vocabulary: int) -> int:
 
 
 def usable(layout: LayoutSettings, workers: int, microbatches: int) -> int:
-    """The most of these workers that can work together: whole copies of the model, which share the global batch evenly.
+    """The most of these workers that can work together: whole copies of the model, which share the global batch evenly,
+    or as it comes where `microbatches` is 0.
 
     0 where they are too few for one copy.
     """

@@ -9,7 +9,8 @@ from demand.errors import SettingsError
 from demand.formats import FORMATS
 from modeling.layout import LayoutSettings, usable
 from ray_app.presets import load_settings, preset_names
-from training.settings import check_layout
+from training.accounts import Account
+from training.settings import PrivacySettings, check_layout
 
 LEARNED = ("model.positions=learned", "model.family=gpt2")
 
@@ -98,6 +99,18 @@ def test_a_history_its_beginning_and_a_question_find_learned_places() -> None:
     check_layout(load_settings("gpt2-345m"), 1, on_gpu=True)
 
 
+def test_customers_that_chance_draws_need_not_be_shared_evenly() -> None:
+    private = ["privacy.epsilon=8", "training.microbatches=2", "training.min_workers=2"]
+
+    check_layout(load_settings("tiny", private), 3, on_gpu=False)
+
+
+def test_no_more_customers_are_expected_in_a_step_than_there_are() -> None:
+    account = Account.of(PrivacySettings(epsilon=8, customers_per_step=500), customers=40, epochs=3)
+
+    assert (account.rate, account.customers, account.steps) == (1.0, 40, 3)
+
+
 @pytest.mark.parametrize(
     ("layout", "multiple"),
     [
@@ -125,7 +138,7 @@ def test_encoders_and_decoders_know_no_eight_bits() -> None:
 
 @pytest.mark.parametrize(
     ("tensor", "pipeline", "microbatches", "workers", "expected"),
-    [(1, 1, 8, 7, 4), (2, 1, 8, 7, 4), (2, 2, 6, 15, 12), (2, 1, 8, 1, 0), (1, 1, 5, 4, 1)],
+    [(1, 1, 8, 7, 4), (1, 1, 0, 7, 7), (2, 1, 8, 7, 4), (2, 2, 6, 15, 12), (2, 1, 8, 1, 0), (1, 1, 5, 4, 1)],
 )
 def test_the_most_workers_that_can_work_together(
     tensor: int, pipeline: int, microbatches: int, workers: int, expected: int
