@@ -20,7 +20,8 @@ from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
 from modeling.calibration import Calibration, Curve, fit_curve
 from modeling.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from modeling.export import export_hf
+from modeling.counterpart import LANGUAGE_HEAD
+from modeling.export import export_hf, written_weights
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
 from modeling.megatron.shards import whole_weights
 from modeling.parallel import initialize
@@ -178,3 +179,14 @@ def test_transformers_loads_the_export_with_equal_hidden_states(
         "head.safetensors",
         "calibration.json",
     }
+
+
+def test_an_exported_head_scores_the_items_that_sold(checkpoint: Checkpoint) -> None:
+    table = checkpoint.catalogue.table
+    orders = pa.array([0, *table["orders"].to_pylist()[1:]])
+    known = Catalogue(table.set_column(table.column_names.index("orders"), "orders", orders))
+
+    written = written_weights(replace(checkpoint, catalogue=known))[LANGUAGE_HEAD]
+
+    scored = written[checkpoint.vocabulary.first_item :].any(1)
+    assert scored.tolist() == (known.orders > 0).tolist()
