@@ -1,6 +1,6 @@
 """Packing: several prompts end to end as one record of flat arrays, the row that travels through Ray Data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -46,6 +46,23 @@ def pack(prompts: Sequence[Prompt]) -> dict[str, np.ndarray]:
     }
     packed = {name: np.concatenate([*parts, np.zeros(0, TYPES[name])]) for name, parts in arrays.items()}
     return {name: np.asarray({**packed, **counts}[name], dtype=type) for name, type in TYPES.items()}
+
+
+def grouped(prompts: Iterable[Prompt], tokens: int, padded: bool = False) -> Iterator[list[Prompt]]:
+    """Prompts in a row up to a number of tokens; one that is longer stands alone.
+
+    Args:
+        padded: counts each as long as the longest of its group, for a model that reads them side by side.
+    """
+    group: list[Prompt] = []
+    for prompt in prompts:
+        lengths = [*map(len, group), len(prompt)]
+        if group and (len(lengths) * max(lengths) if padded else sum(lengths)) > tokens:
+            yield group
+            group = []
+        group.append(prompt)
+    if group:
+        yield group
 
 
 def packed_habits(arrays: Mapping[str, np.ndarray]) -> Habits:

@@ -262,7 +262,7 @@ class Renderer:
     def _written_items(self) -> list[list[int]]:
         if self.format.items == "token":
             return [[self.vocabulary.item(index)] for index in range(len(self.catalogue))]
-        return [self.vocabulary.text(f" {name.lower()},") for name in self.catalogue.names]
+        return self.vocabulary.names(self.catalogue)
 
     def _size(self, event: Event) -> int:
         """Tokens that an event takes, if it is not the first."""

@@ -54,7 +54,7 @@ class Vocabulary:
         trainer = trainers.BpeTrainer(
             vocab_size=BPE_SIZE, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
         )
-        tokenizer.train_from_iterator([f" {name.lower()}," for name in catalogue.names] + sorted(texts), trainer)
+        tokenizer.train_from_iterator([*map(_written, catalogue.names), *sorted(texts)], trainer)
         return cls(tokenizer, len(catalogue))
 
     def __len__(self) -> int:
@@ -63,6 +63,10 @@ class Vocabulary:
     def text(self, text: str) -> list[int]:
         """Token ids of plain text. Nothing in the text can become a control or item token."""
         return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def names(self, catalogue: Catalogue) -> list[list[int]]:
+        """Token ids of each item's name, as prompts write it."""
+        return [self.text(_written(name)) for name in catalogue.names]
 
     def item(self, index: int) -> int:
         """The token of a catalogue item."""
@@ -107,3 +111,7 @@ class Vocabulary:
             raise
         except Exception as error:  # tokenizers raises bare Exception for a damaged file
             raise CheckpointError(f"the vocabulary is damaged: {error}") from None
+
+
+def _written(name: str) -> str:
+    return f" {name.lower()},"

@@ -7,7 +7,7 @@ Reading one never runs code from it, and every file is compared with the manifes
     prompt_format.json    how prompts are written
     vocabulary.json       tokenizer and control tokens
     catalogue.parquet     items, with sales figures of the training period
-    calibration.json      from shares to chances
+    calibration.json      from rates to chances
     card.json             what the model was trained on, and how well it does
     golden.json           what it answered to made-up customers when it was made
     manifest.json         SHA-256 of each of these

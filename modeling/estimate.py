@@ -150,7 +150,7 @@ def _layer_numbers(run: Run) -> tuple[float, float]:
     """Numbers that a layer's attention and its multilayer perceptron keep of each token: Korthikanti et al.'s list, as
     PyTorch's unfused layers come to it.
 
-    Padding is not counted: a T5's prompts lie side by side, and short ones are as long as the longest.
+    A T5's padding is among the tokens: its prompts lie side by side, and short ones are as long as the longest.
     """
     model, tensor = run.model, run.layout.tensor
     queries, keys = model.heads * model.width, model.groups * model.width

@@ -27,7 +27,7 @@ def export_hf(checkpoint: Checkpoint, out: Location) -> None:
     """Makes a folder of config, weights and tokenizer, in place of an earlier one.
 
     The hidden states of the exported model equal ours. Its language-model head gives, over text tokens, what the
-    pretrained model's gave, and over item tokens the vocabulary part of the mixture without its biases.
+    pretrained model's gave, and over item tokens the part of an item's score that its embedding has, without biases.
     """
     if out.is_file() or (any(out.glob("*")) and not (out / OURS / HEAD).is_file()):
         raise SettingsError(f"{out} exists and is no earlier export: choose another --out")
@@ -73,14 +73,15 @@ def written_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def _language_model_head(checkpoint: Checkpoint) -> Tensor:
-    """(vocabulary, D): text as the pretrained model scored it, items as the head's vocabulary part does."""
+    """(vocabulary, D): text as the pretrained model scored it, items as DemandHead does by their embeddings."""
     words, first = checkpoint.weights[checkpoint.settings.words], checkpoint.vocabulary.first_item
     text = torch.zeros_like(words[:first])  # a model from scratch predicts no text
     if checkpoint.settings.language_head == "tied":
         text = words[:first]
     elif checkpoint.settings.language_head == "own":
         text = checkpoint.weights["language_head"]
-    return torch.cat([text, words[first:] @ checkpoint.weights["head.vocabulary_query.weight"]])
+    sold_V1 = torch.from_numpy(checkpoint.catalogue.orders > 0)[:, None]
+    return torch.cat([text, words[first:] @ checkpoint.weights["head.vocabulary_query.weight"] * sold_V1])
 
 
 def _tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:

@@ -59,7 +59,8 @@ def padded(vocabulary: int) -> int:
 
 
 def usable(layout: LayoutSettings, workers: int, microbatches: int) -> int:
-    """The most of these workers that can work together: whole copies of the model, which share the global batch evenly.
+    """The most of these workers that can work together: whole copies of the model, which share the global batch evenly,
+    or as it comes where `microbatches` is 0.
 
     0 where they are too few for one copy.
     """
@@ -92,6 +93,8 @@ def impossible(
         )
     if model.architecture == "t5" and (layout.pipeline > 1 or layout.context > 1 or layout.sequence_parallel):
         yield "architecture t5 knows layout.tensor and copies, but no layout.pipeline, context or sequence_parallel"
+    if model.architecture == "t5" and layout.precision == "fp8":
+        yield "layout.precision fp8 pads packs with tokens that architecture t5 cannot read: use bf16"
     if layout.precision == "fp8" and lora_rank:
         yield "layout.precision fp8 and lora.rank do not go together: use bf16"
     if layout.precision == "fp8" and not (on_gpu and find_spec("transformer_engine")):

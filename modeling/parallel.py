@@ -19,6 +19,8 @@ FUSES = ON_GPU and any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "cl
 GLOO_CARD = "GLOO_SOCKET_IFNAME"
 """Environment variable with the network card that gloo uses."""
 LOOPBACK = "127.0.0.1"
+STAGE_OFFSET = 100
+"""Between the seeds of pipeline stages, as in Megatron-LM: layers of one are not those of another again."""
 
 
 def initialize(seed: int = 0, layout: LayoutSettings | None = None) -> None:
@@ -43,6 +45,7 @@ def initialize(seed: int = 0, layout: LayoutSettings | None = None) -> None:
         if not parallel_state.model_parallel_is_initialized():
             sizes = layout.tensor, layout.pipeline
             parallel_state.initialize_model_parallel(*sizes, context_parallel_size=layout.context)
+    seed += STAGE_OFFSET * parallel_state.get_pipeline_model_parallel_rank()
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed, force_reset_rng=True)
 
@@ -78,14 +81,19 @@ def on_device(tensor: Tensor) -> Tensor:
 
 
 def seed_dropout(seed: int, sequence_parallel: bool) -> None:
-    """Decides what dropout drops: the same on processes that hold the same tokens, other values on the others."""
-    from modeling.megatron import parallel_state
+    """Decides what dropout drops: the same on processes that hold the same layers of the same tokens, other values on
+    the others."""
+    from modeling.megatron import parallel_state, tensor_parallel
 
-    tokens = parallel_state.get_context_parallel_rank()
+    place = parallel_state.get_pipeline_model_parallel_rank()
+    place = place * parallel_state.get_context_parallel_world_size() + parallel_state.get_context_parallel_rank()
     if sequence_parallel:
-        tokens = tokens * parallel_state.get_tensor_model_parallel_world_size()
-        tokens += parallel_state.get_tensor_model_parallel_rank()
-    torch.manual_seed(seed + 1_000_000_007 * tokens)
+        place = place * parallel_state.get_tensor_model_parallel_world_size()
+        place += parallel_state.get_tensor_model_parallel_rank()
+    seed += 1_000_000_007 * place
+    torch.manual_seed(seed)
+    if sequence_parallel:  # Megatron then drops by states of its own
+        tensor_parallel.model_parallel_cuda_manual_seed(seed)
 
 
 def share() -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Prediction: a loaded checkpoint answers questions about customers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +9,7 @@ import torch
 from demand.catalogue import Catalogue
 from demand.errors import CheckpointError
 from demand.locations import Location
+from demand.packing import grouped
 from demand.prompts import Prompt, Renderer
 from demand.questions import Question
 from demand.uses.outlook import Demand, Outlook
@@ -56,9 +57,8 @@ class Predictor:
 
     def forecasts(self, questions: Sequence[Question]) -> np.ndarray:
         """The chance that the customer orders at all, and how often each item is expected, (R, 1 + V) float32."""
-        return np.concatenate(
-            [self.forecasts_of(part) for part in self._passes(questions)]
-            or [np.zeros((0, 1 + len(self.catalogue)), dtype=np.float32)]
+        return self.forecasts_of(
+            self.renderer.prompt(each.customer, each.as_of, each.horizon_days) for each in questions
         )
 
     def rates(self, questions: Sequence[Question]) -> np.ndarray:
@@ -98,20 +98,13 @@ class Predictor:
         chances = self.calibrate(rates, questions)
         return Outlook(self.catalogue, questions, orders, rates, chances, self.purchases(rates, chances, questions))
 
-    def _passes(self, questions: Sequence[Question]) -> Iterator[list[Prompt]]:
-        """Prompts in groups that fit one pass."""
-        group: list[Prompt] = []
-        for question in questions:
-            prompt = self.renderer.prompt(question.customer, question.as_of, question.horizon_days)
-            if group and sum(map(len, group)) + len(prompt) > TOKENS_PER_PASS:
-                yield group
-                group = []
-            group.append(prompt)
-        if group:
-            yield group
+    def forecasts_of(self, prompts: Iterable[Prompt]) -> np.ndarray:
+        """As `forecasts`, of questions that are prompts already, in passes of so many as fit, (R, 1 + V) float32."""
+        padded = self.checkpoint.settings.architecture == "t5"
+        passes = [self._pass(group) for group in grouped(prompts, TOKENS_PER_PASS, padded)]
+        return np.concatenate(passes or [np.zeros((0, 1 + len(self.catalogue)), dtype=np.float32)])
 
-    def forecasts_of(self, prompts: Sequence[Prompt]) -> np.ndarray:
-        """As `forecasts`, of questions that are prompts already, in one pass, (R, 1 + V) float32."""
+    def _pass(self, prompts: Sequence[Prompt]) -> np.ndarray:
         with torch.inference_mode(), fast_forward():
             forecast: torch.Tensor = self.model(Batch.from_prompts(prompts))
         return forecast.float().cpu().numpy()

@@ -26,6 +26,8 @@ SWEEPS, TRAINING = "sweeps", "training"
 PARENT_TAG = "mlflow.parentRunId"
 """The tag of a trial that names its sweep, as MLflow's own pages read it."""
 SHARE = "share"
+NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's words for a model or version that there is not, and for an alias."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,9 @@ class Registry:
                 found = self._client.get_model_version(name, which)
             else:
                 found = self._client.get_model_version_by_alias(name, which)
-        except MlflowException:
+        except MlflowException as error:
+            if error.error_code not in NOT_FOUND:  # a server that is away, say, which does not tell what it knows
+                raise
             raise ModelNotFoundError(f"no model '{name}@{which}': see 'demandcast models list'") from None
         return self._version(found)
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from demand.catalogue import Catalogue
 from demand.vocabulary import Vocabulary
 from modeling.checkpoint import Checkpoint
+from modeling.megatron.head import log_popularity
 from modeling.megatron.shards import ITEM_BIAS
 
 
@@ -19,26 +20,16 @@ def warm_start(base: Checkpoint, vocabulary: Vocabulary, catalogue: Catalogue) -
     items_VD = torch.stack(
         [
             words_VD[tokens].mean(0) if tokens else words_VD.new_zeros(words_VD.shape[1])
-            for tokens in _names(vocabulary, catalogue)
+            for tokens in vocabulary.names(catalogue)
         ]
     )
-    bias_V = _popularity(catalogue)
+    bias_V = log_popularity(catalogue.orders)
     known = [
         (place, base.catalogue.index[item]) for item, place in catalogue.index.items() if item in base.catalogue.index
     ]
     if known:
         here, there = torch.tensor(known).T
         items_VD[here] = words_VD[base.vocabulary.first_item + there]
-        bias_V[here] += (base.weights[ITEM_BIAS] - _popularity(base.catalogue))[there]
+        bias_V[here] += (base.weights[ITEM_BIAS] - log_popularity(base.catalogue.orders))[there]
     words_VD = torch.cat([words_VD[: base.vocabulary.first_item], items_VD])
     return {**base.weights, base.settings.words: words_VD, ITEM_BIAS: bias_V}
-
-
-def _names(vocabulary: Vocabulary, catalogue: Catalogue) -> list[list[int]]:
-    return [vocabulary.text(f" {name.lower()},") for name in catalogue.names]
-
-
-def _popularity(catalogue: Catalogue) -> Tensor:
-    """As DemandHead.popularity."""
-    sold_V = torch.from_numpy(catalogue.orders + 1.0)
-    return (sold_V / sold_V.sum()).log().float()

@@ -14,11 +14,13 @@ class Account:
     Attributes:
         noise: standard deviation of what each step adds, in clips.
         rate: chance of each customer to be drawn for a step.
+        customers: how many are drawn for one, on average.
         steps: how many there are.
     """
 
     noise: float
     rate: float
+    customers: int
     steps: int
 
     @classmethod
@@ -38,11 +40,12 @@ class Account:
             from opacus.accountants.utils import get_noise_multiplier  # takes seconds to load
         except ImportError:
             raise SettingsError("privacy.epsilon needs Opacus: pip install 'demandcast[privacy]'") from None
-        rate = min(privacy.customers_per_step / customers, 1.0)
+        drawn = min(privacy.customers_per_step, customers)
+        rate = drawn / customers
         steps = max(round(epochs / rate), 1)
         target = {"target_epsilon": privacy.epsilon, "target_delta": privacy.delta}
         try:
             noise = get_noise_multiplier(**target, sample_rate=rate, steps=steps, accountant="prv")
         except ValueError:
             raise SettingsError(f"no noise keeps privacy.epsilon {privacy.epsilon:g} for {steps} steps") from None
-        return cls(float(noise), rate, steps)
+        return cls(float(noise), rate, drawn, steps)

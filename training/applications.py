@@ -1,11 +1,12 @@
 """Uses of predictions over a whole dataset: each asks about every customer, and writes what the use wants to know."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from demand.dataset import Dataset
+from demand.catalogue import Catalogue
 from demand.errors import DataError
 from demand.locations import Location
 from demand.uses.audience import Audience, chance_of_any, choose, fixed_size
@@ -75,13 +76,13 @@ class Lists:
 
 @dataclass(frozen=True)
 class Interest:
-    """The chance that each customer buys any of some items, by their ids."""
+    """The chance that each customer buys any of some items of the catalogue, by their ids."""
 
     items: tuple[str, ...]
 
     def __call__(self, outlook: Outlook) -> pa.Table:
         """customer_id and probability."""
-        places = [outlook.catalogue.index[item] for item in self.items if item in outlook.catalogue.index]
+        places = [outlook.catalogue.index[item] for item in self.items]
         ids = [each.customer.customer_id for each in outlook.questions]
         return pa.table({"customer_id": ids, "probability": chance_of_any(outlook.chances[:, places])})
 
@@ -124,6 +125,9 @@ def gather(
     cost: float | None = None,
 ) -> Audience:
     """Writes the customers who are likeliest to buy any of some items: so many as demand.uses.audience.choose says.
+
+    Args:
+        items: as `wanted` finds them.
 
     Raises:
         SettingsError: see there; before anybody is asked, where no answer is needed to tell.
@@ -173,21 +177,19 @@ def launch(asked: Asked, product: Product, out: Location) -> Launch:
     return launched
 
 
-def wanted(data: Location, items: list[str], category: str | None) -> tuple[str, ...]:
-    """Ids of items of a dataset, or of all of a category.
+def wanted(catalogue: Catalogue, items: Sequence[str], category: str | None) -> tuple[str, ...]:
+    """Ids of items of a model's catalogue, or of all of a category.
 
     Raises:
-        DataError: both or neither is given, or the dataset lacks it.
+        DataError: both or neither is given, or the model, which learned before, does not know it.
     """
     if bool(items) == (category is not None):
         raise DataError("give items, or a category")
-    known = Dataset.open(data).table("items", ["item_id", "category"])
     if category is not None:
-        rows = zip(known["item_id"].to_pylist(), known["category"].to_pylist(), strict=True)
+        rows = zip(catalogue.item_ids, catalogue.table["category"].to_pylist(), strict=True)
         if not (found := tuple(item for item, each in rows if each == category)):
-            raise DataError(f"no item of {data} is of the category '{category}'")
+            raise DataError(f"the model knows no item of the category '{category}'")
         return found
-    ids = set(known["item_id"].to_pylist())
-    if lacking := [item for item in items if item not in ids]:
-        raise DataError(f"{data} has no item '{lacking[0]}'")
-    return tuple(items)
+    if unknown := [item for item in items if item not in catalogue.index]:
+        raise DataError(f"the model knows no item '{unknown[0]}'")
+    return tuple(dict.fromkeys(items))

@@ -139,7 +139,10 @@ def _of_quality(card: Mapping[str, Any], refit: bool) -> Iterator[str]:
             f"It was judged on the {card['horizon_days']} days before {card['validated_before']}; longer horizons, "
             f"up to {LONGEST_HORIZON} days, were not judged, nor how long it stays as good."
         )
-        yield "Forecast intervals of departments are too narrow; rely on those of items and categories (docs/uses.md)."
+        yield (
+            "Whether its forecast intervals hold was not judged; those of departments were too narrow on The Complete "
+            "Journey, those of items and categories were not (docs/uses.md)."
+        )
     if refit:
         yield "All figures are of the model before it learned from the validation orders too."
     by_slice = {name: each for name, each in quality[NEXT].items() if name != "all"}

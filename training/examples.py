@@ -15,7 +15,7 @@ import ray.data
 from ray.data.dataset import MaterializedDataset
 
 from demand.dataset import Dataset
-from demand.packing import TYPES, pack
+from demand.packing import TYPES, grouped, pack
 from demand.prompts import NEXT_ORDER, Prompt, Renderer
 from demand.protocols import VALIDATION, Protocol, Stage
 from demand.questions import Case
@@ -34,7 +34,7 @@ class Examples:
         customers: sorted ids of those who take part.
         protocol: what of each history is learned from and asked.
         alone: how many of a history's questions are asked, each in a prompt of its own, for a model that reads a prompt
-            to its end before it answers; by default all of them, in one prompt.
+            to its end before it answers, and prompts side by side; by default all of them, in one prompt.
         since: moment of the first training question, by default as early as histories allow.
     """
 
@@ -76,7 +76,7 @@ def training_packs(examples: Examples, until: Stage, epochs: int) -> Materialize
         rng.shuffle(prompts)
         yield from prompts
 
-    return _packs(tasks, render, examples.microbatch_tokens)
+    return _packs(tasks, render, examples)
 
 
 def private_packs(
@@ -114,17 +114,19 @@ def validation_packs(examples: Examples) -> MaterializedDataset[Any]:
             yield renderer.prompt(customer, moment, NEXT_ORDER).with_targets([target])
 
     tasks = [{"epoch": 0, "range": place, "ids": ids} for place, ids in enumerate(_ranges(examples.customers))]
-    return _packs(tasks, render, examples.microbatch_tokens)
+    return _packs(tasks, render, examples)
 
 
 def _packs(
-    tasks: list[dict[str, Any]], render: Callable[[int, int, list[str]], Iterable[Prompt]], tokens: int
+    tasks: list[dict[str, Any]], render: Callable[[int, int, list[str]], Iterable[Prompt]], examples: Examples
 ) -> MaterializedDataset[Any]:
     """Each task brings its customers' ids along: `render` goes to every one of them, and must not grow with all ids."""
+    tokens, padded = examples.microbatch_tokens, examples.alone is not None
 
     def run(task: pa.Table) -> pa.Table:
         (row,) = task.to_pylist()
-        return _table([pack(group) for group in _groups(render(row["epoch"], row["range"], row["ids"]), tokens)])
+        prompts = render(row["epoch"], row["range"], row["ids"])
+        return _table([pack(group) for group in grouped(prompts, tokens, padded)])
 
     return _rendered(tasks, run)
 
@@ -147,20 +149,6 @@ def _rendered(
             packs = packs.sort(by)
         materialized: MaterializedDataset[Any] = packs.materialize()
     return materialized
-
-
-def _groups(prompts: Iterable[Prompt], tokens: int) -> Iterator[list[Prompt]]:
-    """Prompts in a row up to a number of tokens; one that is longer stands alone."""
-    group: list[Prompt] = []
-    size = 0
-    for prompt in prompts:
-        if group and size + len(prompt) > tokens:
-            yield group
-            group, size = [], 0
-        group.append(prompt)
-        size += len(prompt)
-    if group:
-        yield group
 
 
 def asked_alone(prompt: Prompt, count: int, rng: np.random.Generator) -> list[Prompt]:

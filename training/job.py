@@ -70,7 +70,7 @@ def train_worker(config: dict[str, Any]) -> str | None:
     job: Job = config["job"]
     if job.threads:
         torch.set_num_threads(job.threads)
-    with crew(job.settings.layout, job.settings.training.microbatches) as member:
+    with crew(job.settings.layout, job.settings.shared_microbatches) as member:
         if member.works:
             return Worker(job, member).run()
         member.attend()

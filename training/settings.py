@@ -11,6 +11,9 @@ from demand.formats import PromptFormat, prompt_format
 from modeling.layout import LayoutSettings, impossible, usable
 from modeling.settings import LoraSettings, ModelSettings
 
+AROUND_HISTORY = 2
+"""Tokens that every prompt has beside its history: its beginning and its question."""
+
 
 class TrainingSettings(BaseModel):
     """How a model is trained.
@@ -61,8 +64,8 @@ class PrivacySettings(BaseModel):
         epsilon: whether or not somebody's data was learned from changes the chance of any outcome by a factor of e to
             this power at most; by default nothing is promised.
         delta: but for a chance of so much, which should be far below one in the number of customers.
-        customers_per_step: how many are drawn for a step, on average; `training.microbatches` is not looked at. The
-            more, the less the noise weighs, and the longer a step takes.
+        customers_per_step: how many are drawn for a step, on average, or all where they are fewer;
+            `training.microbatches` is not looked at. The more, the less the noise weighs, and the longer a step takes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,6 +98,11 @@ class Settings(BaseModel):
         if self.privacy.epsilon and self.training.refit:
             raise ValueError("what a refit learns again would break the promise: --set training.refit=false")
         return self
+
+    @property
+    def shared_microbatches(self) -> int:
+        """Of each global batch, which copies of the model share evenly; 0 where chance draws them and any may share."""
+        return 0 if self.privacy.epsilon else self.training.microbatches
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -144,7 +152,11 @@ def settings_from(content: Any) -> Settings:
 
 
 def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
-    """Raises SettingsError, which says why, where workers cannot share a run in its layout."""
+    """Raises SettingsError, which says why, where workers cannot share a run in its layout, or prompts do not fit.
+
+    Args:
+        settings: with the shape of the base, if there is one.
+    """
     layout, training = settings.layout, settings.training
     for problem in impossible(layout, settings.model, workers, on_gpu, settings.lora.rank):
         raise SettingsError(problem)
@@ -152,15 +164,21 @@ def check_layout(settings: Settings, workers: int, on_gpu: bool) -> None:
         raise SettingsError(f"lora.rank {settings.lora.rank} adapts a pretrained model: name one with base, or use 0")
     if settings.privacy.epsilon and layout.model_parallel > 1:
         raise SettingsError("with privacy.epsilon every worker holds the whole model: layout's sizes must be 1")
+    history, places = settings.prompt.history_tokens, settings.model.places
+    if places and history + AROUND_HISTORY > places:
+        raise SettingsError(
+            f"prompt.history_tokens {history} and what stands around a history do not fit the model's {places} learned "
+            f"places: choose fewer, e.g. --set prompt.history_tokens={max(places * 15 // 16, 32)}"
+        )
     copies = workers // layout.model_parallel
-    if training.microbatches % copies:
+    if settings.shared_microbatches % copies:
         raise SettingsError(
             f"training.microbatches {training.microbatches} cannot be shared by {workers} workers"
             + (f" with {copies} copies of the model" if copies < workers else "")
             + f": choose a multiple, e.g. --set training.microbatches={copies * training.microbatches}"
         )
     fewest = training.min_workers or workers
-    if fewest > workers or usable(layout, fewest, training.microbatches) != fewest:
+    if fewest > workers or usable(layout, fewest, settings.shared_microbatches) != fewest:
         raise SettingsError(
             f"training.min_workers {fewest} must be at most the {workers} workers, and a number of them that "
             f"layout and training.microbatches {training.microbatches} allow"

@@ -212,8 +212,8 @@ class Worker:
         )
 
     def _privacy(self) -> Privacy | None:
-        account, privacy = self.job.account, self.job.settings.privacy
-        return Privacy(self.settings.clip, account.noise, privacy.customers_per_step) if account else None
+        account = self.job.account
+        return Privacy(self.settings.clip, account.noise, account.customers) if account else None
 
 
 def _arrays(rows: pa.Table, row: int) -> dict[str, np.ndarray]:

@@ -50,6 +50,9 @@ class SweepPlan(BaseModel):
     def check(self) -> None:
         """Raises SettingsError where the sweep cannot be run as it is, which says why."""
         self.space.check(self.plan.settings)
+        if self.plan.settings.privacy.epsilon or any(name.startswith("privacy.") for name in self.space):
+            # Each trial learns from the same customers, and validation orders choose among what they learned.
+            raise SettingsError("a sweep cannot keep privacy.epsilon, which one run alone spends: use train")
         for name in self.space:
             if name == "base" or (self.plan.base and name.startswith("model.")):
                 raise SettingsError(f"{name}: a sweep cannot change the pretrained model; run one for each")

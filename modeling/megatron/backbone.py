@@ -203,6 +203,8 @@ def read_packed(core: GPTModel, batch: Batch, asked_R: Tensor | None = None) -> 
     rotation = None
     if hasattr(core, "rotary_pos_emb"):
         rotation = Rotation.of(places_T, batch.longest, core.rotary_pos_emb, next(core.parameters()).dtype)
+    else:  # what comes after the last learned place shares it: after a long profile, say
+        places_T = places_T.clamp(max=core.max_sequence_length - 1)
     packing = Packing.of(batch, rotation, split, asked_R)
     hidden_T1D: Tensor = core(tokens_T[None], places_T[None], None, packed_seq_params=packing)
     return hidden_T1D

@@ -144,8 +144,7 @@ class DemandHead(MegatronModule):
 
     def popularity(self, orders_V: np.ndarray) -> None:
         """Starts the items' biases at the logarithms of their shares of all sales."""
-        sold_V = torch.from_numpy(orders_V + 1.0)
-        self.item_bias.data.copy_((sold_V / sold_V.sum()).log())
+        self.item_bias.data.copy_(log_popularity(orders_V))
 
     def forward(self, query_RD: Tensor, words_WD: Tensor, batch: Batch) -> Forecast:
         """The forecast at each query.
@@ -218,6 +217,12 @@ class DemandHead(MegatronModule):
         habit_PH = gelu(known_PH.addmm_(told_PF, features.T))
         habit_PH = gelu(_copied(self.habit_mixed, habit_PH))
         return _copied(self.habit_worth, habit_PH).squeeze(-1)
+
+
+def log_popularity(orders_V: np.ndarray) -> Tensor:
+    """The logarithm of each item's share of all sales, as if each had sold once more, (V,)."""
+    sold_V = torch.from_numpy(orders_V + 1.0)
+    return (sold_V / sold_V.sum()).log().float()
 
 
 def _copied(layer: nn.Linear, inputs: Tensor) -> Tensor:

@@ -170,9 +170,8 @@ def initialize_from_catalogue(model: DemandModel, vocabulary: Vocabulary, catalo
     """Item tokens start around the mean of their names' embeddings, item biases at their popularity."""
     with torch.no_grad():
         if model.words:
-            names = [vocabulary.text(f" {name.lower()},") for name in catalogue.names]
-            held = model.held
-            model.item_embeddings_VD.add_(_mean_embeddings(model.words, names)[held.first : held.last])
+            means_VD, held = _mean_embeddings(model.words, vocabulary.names(catalogue)), model.held
+            model.item_embeddings_VD.add_(means_VD[held.first : held.last])
         synchronize_embeddings(model)
         if model.post_process:
             model.head.popularity(catalogue.orders)

@@ -136,8 +136,8 @@ def audience(
     """The customers who are most likely to want an item, or something of a category; never fewer than 10."""
     from training.applications import gather, wanted
 
-    items = wanted(data, item or [], category)
     version, asked = asked_of(data, as_of, model, horizon_days)
+    items = wanted(asked.catalogue, item or [], category)
     with console.status(f"asking {version}"):
         found = gather(asked, items, out, size=size, threshold=threshold, budget=budget, cost=cost)
     say(

@@ -15,7 +15,9 @@ from demand.catalogue import Catalogue
 from demand.customer import Browsing, Customer, Order, Review
 from demand.formats import FORMATS, prompt_format
 from demand.moments import DAY
+from demand.packing import grouped
 from demand.prompts import Prompt, Renderer
+from demand.record import Record
 from demand.vocabulary import CONTROL, Vocabulary
 
 NAMES = ["Bananas", "Milk", "Bread"]
@@ -255,3 +257,18 @@ def test_questions_since_a_moment_are_those_that_would_have_been_asked_from_it_o
     assert later.moments.tolist() == [each for each in whole.moments.tolist() if each >= 35 * DAY]
     assert written(later).count("[") == written(whole).count("[")
     assert not list(renderer("compact").training_prompts(customer, 50 * DAY, np.random.default_rng(3), since=51 * DAY))
+
+
+def of_length(tokens: int) -> Prompt:
+    nothing = np.zeros(0, dtype=np.int64)
+    return Prompt(np.zeros(tokens, dtype=np.int32), nothing, nothing, nothing, Record.none(), nothing, [])
+
+
+def test_a_pass_holds_so_many_tokens_and_side_by_side_so_many_with_their_padding() -> None:
+    def lengths(padded: bool) -> list[list[int]]:
+        return [
+            [len(prompt) for prompt in group] for group in grouped(map(of_length, (3, 4, 9, 2, 2, 30, 1)), 16, padded)
+        ]
+
+    assert lengths(padded=False) == [[3, 4, 9], [2, 2], [30], [1]]
+    assert lengths(padded=True) == [[3, 4], [9], [2, 2], [30], [1]]

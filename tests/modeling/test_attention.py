@@ -1,5 +1,7 @@
 """Our own ways to attention and rotation give what PyTorch's and Megatron's give, and their gradients."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -76,3 +78,13 @@ def test_the_last_layer_answers_the_same_when_it_works_for_the_queries_alone(pla
     (alone, its_gradients), (of_all, gradients) = found
     torch.testing.assert_close(alone, of_all)
     torch.testing.assert_close(its_gradients, gradients)
+
+
+def test_a_prompt_longer_than_the_learned_places_ends_at_the_last_one() -> None:
+    initialize(seed=4)
+    model = DemandModel(ModelSettings(layers=1, hidden=32, heads=4, ffn=48, positions="learned", places=16), 90, 40)
+    core = model.eval().core
+    long = Batch.from_prompts([prompt(23, [22])])
+    on_places = replace(long, places_T=long.places_T.clamp(max=15))
+
+    torch.testing.assert_close(read_packed(core, long), read_packed(core, on_places))

@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back, what is damaged is refused, and no code is run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
 from modeling.calibration import Calibration, Curve, fit_curve
 from modeling.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from modeling.export import export_hf
+from modeling.counterpart import LANGUAGE_HEAD
+from modeling.export import export_hf, written_weights
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
 from modeling.megatron.shards import whole_weights
 from modeling.parallel import initialize
@@ -29,6 +31,7 @@ from modeling.state import load_state, save_state
 from tests.conftest import CUTOFF
 
 SETTINGS = ModelSettings(layers=2, hidden=32, heads=2, ffn=64)
+T5 = SETTINGS.model_copy(update={"architecture": "t5", "family": "t5", "positions": "relative"})
 AS_OF = moment(CUTOFF)
 
 
@@ -61,6 +64,24 @@ def test_what_is_saved_comes_back(checkpoint: Checkpoint, folder: Path, shop: Da
         checkpoint.card,
     )
     np.testing.assert_array_equal(Predictor(loaded).chances(questions), Predictor(checkpoint).chances(questions))
+
+
+def test_an_encoder_and_decoder_answers_alike_in_passes_that_hold_its_padding(
+    checkpoint: Checkpoint, shop: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initialize(seed=3)
+    model = DemandModel(T5, len(checkpoint.vocabulary), len(checkpoint.catalogue))
+    predictor = Predictor(replace(checkpoint, settings=T5, weights=whole_weights(model)))
+    questions = [Question(customer, AS_OF) for customer in list(shop.customers())[:6]]
+    sizes: list[int] = []
+    predictor.model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0].lengths) * given[0].longest))
+
+    at_once = predictor.rates(questions)
+    monkeypatch.setattr("modeling.predictor.TOKENS_PER_PASS", limit := sizes.pop() // 2)
+
+    np.testing.assert_allclose(predictor.rates(questions), at_once, rtol=1e-4)
+    assert len(sizes) > 1
+    assert max(sizes) <= limit
 
 
 def test_what_sold_after_training_is_read(checkpoint: Checkpoint, shop: Dataset) -> None:
@@ -158,3 +179,14 @@ def test_transformers_loads_the_export_with_equal_hidden_states(
         "head.safetensors",
         "calibration.json",
     }
+
+
+def test_an_exported_head_scores_the_items_that_sold(checkpoint: Checkpoint) -> None:
+    table = checkpoint.catalogue.table
+    orders = pa.array([0, *table["orders"].to_pylist()[1:]])
+    known = Catalogue(table.set_column(table.column_names.index("orders"), "orders", orders))
+
+    written = written_weights(replace(checkpoint, catalogue=known))[LANGUAGE_HEAD]
+
+    scored = written[checkpoint.vocabulary.first_item :].any(1)
+    assert scored.tolist() == (known.orders > 0).tolist()

@@ -16,10 +16,11 @@ from demand.prompts import Renderer
 from demand.sales import OF_SALES
 from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
+from modeling.megatron import parallel_state, tensor_parallel
 from modeling.megatron.finetuning import FineTuning, Schedule
 from modeling.megatron.head import PRIOR_ORDERS
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
-from modeling.parallel import initialize
+from modeling.parallel import initialize, seed_dropout
 from modeling.settings import ModelSettings
 from tests.conftest import CUTOFF
 
@@ -53,6 +54,36 @@ def model(request: pytest.FixtureRequest, catalogue: Catalogue, vocabulary: Voca
 @pytest.fixture
 def renderer(catalogue: Catalogue, vocabulary: Vocabulary) -> Renderer:
     return Renderer(prompt_format("compact"), vocabulary, catalogue)
+
+
+def test_pipeline_stages_begin_with_layers_and_masks_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn() -> tuple[list[float], list[float]]:
+        initialize(seed=1)
+        weights = torch.rand(3)
+        seed_dropout(5, sequence_parallel=False)
+        return weights.tolist(), torch.rand(3).tolist()
+
+    def of_seed(seed: int) -> list[float]:
+        return torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist()
+
+    first = drawn()
+    monkeypatch.setattr(parallel_state, "get_pipeline_model_parallel_rank", lambda: 1)
+    second = drawn()
+
+    assert first == (of_seed(1), of_seed(5))
+    assert all(one != other for one, other in zip(first, second, strict=True))
+
+
+def test_what_is_dropped_under_sequence_parallelism_follows_from_the_seed_alone() -> None:
+    initialize(seed=1)
+
+    def dropped(seed: int) -> list[float]:
+        seed_dropout(seed, sequence_parallel=True)
+        with tensor_parallel.get_cuda_rng_tracker().fork():
+            return torch.rand(3).tolist()
+
+    assert dropped(5) == dropped(5)
+    assert dropped(5) != dropped(6)
 
 
 def shuffle_parameters(model: DemandModel) -> None:

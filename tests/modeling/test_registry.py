@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from demand.errors import ModelNotFoundError
 from modeling.registry import SWEEPS, TRAINING, Registry
@@ -63,6 +64,17 @@ def test_what_is_not_there_is_named(registry: Registry) -> None:
     for model in ("demand@9", "demand@challenger", "other", "demand@x", ""):
         with pytest.raises(ModelNotFoundError, match=f"no model '{model}"):
             registry.resolve(model)
+
+
+def test_a_server_that_is_away_does_not_say_that_there_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # where nobody listens
+
+    for model in ("demand@champion", "demand@1"):
+        with pytest.raises(MlflowException, match="failed with exception"):
+            Registry(tmp_path).resolve(model)
 
 
 def test_a_run_records_parameters_metrics_and_the_codes_version(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ SETTINGS = ModelSettings(
 T5 = SETTINGS.model_copy(
     update={"architecture": "t5", "family": "t5", "positions": "relative", "key_value_heads": None, "qk_norm": False}
 )
+DROPPING = SETTINGS.model_copy(update={"dropout": 0.3})
 LORA = LoraSettings(rank=4, alpha=8)
 HALF = {"precision": "bf16", "distributed_optimizer": True}
 PROGRAMS = [
@@ -64,6 +65,10 @@ FURTHER_PROGRAMS = [
     Program("half-plain-again", LayoutSettings(precision="bf16"), start="half-plain"),
     Program("half-tensor-to-one", LayoutSettings(**HALF), start="half-tensor"),
 ]
+DROPPING_PROGRAMS = [
+    Program("sequence", LayoutSettings(tensor=2, sequence_parallel=True), 2, keep_after=5),
+    Program("sequence-again", LayoutSettings(tensor=2, sequence_parallel=True), 2, start="sequence"),
+]
 T5_PROGRAMS = [
     Program("one", LayoutSettings()),
     Program("tensor", LayoutSettings(tensor=2, distributed_optimizer=True), 2, keep_after=5),
@@ -78,11 +83,11 @@ def stages(
 ) -> dict[str, Stage]:
     renderer = Renderer(prompt_format("compact"), vocabulary, catalogue)
     stages = {}
-    for settings in (SETTINGS, T5):
+    for name, settings in (("gpt", SETTINGS), ("t5", T5), ("dropping", DROPPING)):
         stage = Stage(tmp_path_factory.mktemp("spread"), settings, len(vocabulary), catalogue)
         write_weights(stage, vocabulary, catalogue)
         write_microbatches(stage, shop, renderer)
-        stages[settings.architecture] = stage
+        stages[name] = stage
     run([(stages["gpt"], each) for each in PROGRAMS])
     return stages
 
@@ -93,6 +98,7 @@ def further(stages: dict[str, Stage]) -> None:
         [
             *((stages["gpt"], each) for each in FURTHER_PROGRAMS),
             *((stages["t5"], each) for each in T5_PROGRAMS),
+            *((stages["dropping"], each) for each in DROPPING_PROGRAMS),
         ]
     )
 
@@ -186,6 +192,14 @@ def test_an_encoder_and_decoder_is_sharded_as_well(stages: dict[str, Stage]) -> 
 
     assert stages["t5"].losses("tensor") == pytest.approx(alone, abs=1e-4)
     assert stages["t5"].losses("tensor-to-one") == pytest.approx(alone[5:], abs=1e-4)
+
+
+@pytest.mark.drill
+@pytest.mark.usefixtures("further")
+def test_what_is_dropped_from_shared_sequences_is_the_same_after_a_restart(stages: dict[str, Stage]) -> None:
+    undisturbed = stages["dropping"].losses("sequence")
+
+    assert stages["dropping"].losses("sequence-again") == pytest.approx(undisturbed[5:], abs=1e-6)
 
 
 def test_what_is_kept_holds_no_pickle(stage: Stage) -> None:

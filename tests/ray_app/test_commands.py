@@ -171,7 +171,7 @@ def test_what_cannot_be_applied_is_refused(home: Path, shop: Dataset, trained: d
     _, said = demandcast("apply", "recommend", *words, "--by", "colour", home=home, code=2)
     assert "colour" in said
     _, said = demandcast("apply", "audience", *words, "--category", "x", home=home, code=2)
-    assert "no item of" in said
+    assert "the model knows no item of the category 'x'" in said
     _, said = demandcast("apply", "new-product", *words, "--name", "x", "--price", -1, home=home, code=2)
     assert "--price: input should be greater than 0" in said
     assert not (tmp_path / "x.parquet").exists()

@@ -33,7 +33,8 @@ def test_limits_follow_from_the_card() -> None:
         "It learned from 123 days, so it has not met every season.",  # 31 + 29 + 31 + 30 + 3, less nine hours
         "It was judged on the 28 days before 2024-06-01T00:00:00Z; longer horizons, up to 91 days, were not judged, "
         "nor how long it stays as good.",
-        "Forecast intervals of departments are too narrow; rely on those of items and categories (docs/uses.md).",
+        "Whether its forecast intervals hold was not judged; those of departments were too narrow on The Complete "
+        "Journey, those of items and categories were not (docs/uses.md).",
         "Figures for 'new items' are of 99 customers only.",
         "It is worst for 'new items': ndcg@10 0.050 in the next order, against 0.400 for all.",
         "The chances of the 20 items likeliest in a next order were off by 0.012 on average.",

@@ -17,6 +17,7 @@ from demand.uses.outlook import Outlook
 from demand.uses.stores import Placed
 from demand.uses.supply import Split
 from tests.conftest import CUTOFF, STORES
+from training.applications import wanted
 from training.forecasting import Places, _sold, forecast
 from training.prediction import Asked
 
@@ -60,3 +61,18 @@ def test_stores_that_no_order_names_are_not_asked_for(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="no order says in which store"):
         forecast(Asked(tmp_path / "data", Path("no-model"), AS_OF, 28), Split(stores=True), tmp_path / "out.parquet")
+
+
+def test_an_audience_is_asked_for_among_what_the_model_knows() -> None:
+    known = Catalogue(pa.table({"item_id": ["a", "b", "c"], "category": ["fruit", None, "fruit"]}))
+
+    assert wanted(known, ["c", "b", "c"], None) == ("c", "b")
+    assert wanted(known, [], "fruit") == ("a", "c")
+    for items, category, words in (
+        (["b", "new"], None, "the model knows no item 'new'"),
+        ([], "new", "the model knows no item of the category 'new'"),
+        ([], None, "give items, or a category"),
+        (["b"], "fruit", "give items, or a category"),
+    ):
+        with pytest.raises(DataError, match=words):
+            wanted(known, items, category)

@@ -9,7 +9,10 @@ from demand.errors import SettingsError
 from demand.formats import FORMATS
 from modeling.layout import LayoutSettings, usable
 from ray_app.presets import load_settings, preset_names
-from training.settings import check_layout
+from training.accounts import Account
+from training.settings import PrivacySettings, check_layout
+
+LEARNED = ("model.positions=learned", "model.family=gpt2")
 
 
 def test_every_preset_is_valid() -> None:
@@ -81,6 +84,7 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
         (4, ["layout.tensor=2", "training.microbatches=3"], "by 4 workers with 2 copies of the model"),
         (4, ["layout.tensor=2", "training.min_workers=3"], "training.min_workers 3 must be at most the 4 workers"),
         (2, ["training.min_workers=3"], "training.min_workers 3 must be"),
+        (1, [*LEARNED, "model.places=257"], "do not fit the model's 257 learned places: choose fewer, e.g. --set "),
     ],
 )
 def test_what_workers_cannot_share_is_refused_and_says_why(workers: int, assignments: list[str], named: str) -> None:
@@ -88,6 +92,23 @@ def test_what_workers_cannot_share_is_refused_and_says_why(workers: int, assignm
         check_layout(load_settings("tiny", assignments), workers, on_gpu=False)
 
     assert named in str(error.value)
+
+
+def test_a_history_its_beginning_and_a_question_find_learned_places() -> None:
+    check_layout(load_settings("tiny", [*LEARNED, "model.places=258"]), 1, on_gpu=False)
+    check_layout(load_settings("gpt2-345m"), 1, on_gpu=True)
+
+
+def test_customers_that_chance_draws_need_not_be_shared_evenly() -> None:
+    private = ["privacy.epsilon=8", "training.microbatches=2", "training.min_workers=2"]
+
+    check_layout(load_settings("tiny", private), 3, on_gpu=False)
+
+
+def test_no_more_customers_are_expected_in_a_step_than_there_are() -> None:
+    account = Account.of(PrivacySettings(epsilon=8, customers_per_step=500), customers=40, epochs=3)
+
+    assert (account.rate, account.customers, account.steps) == (1.0, 40, 3)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +131,14 @@ def test_encoders_and_decoders_know_neither_pipelines_nor_shared_sequences() -> 
             check_layout(load_settings("t5-nano", [assignment]), 2, on_gpu=False)
 
 
+def test_encoders_and_decoders_know_no_eight_bits() -> None:
+    with pytest.raises(SettingsError, match="architecture t5 cannot read: use bf16"):
+        check_layout(load_settings("t5-nano", ["layout.precision=fp8"]), 1, on_gpu=True)
+
+
 @pytest.mark.parametrize(
     ("tensor", "pipeline", "microbatches", "workers", "expected"),
-    [(1, 1, 8, 7, 4), (2, 1, 8, 7, 4), (2, 2, 6, 15, 12), (2, 1, 8, 1, 0), (1, 1, 5, 4, 1)],
+    [(1, 1, 8, 7, 4), (1, 1, 0, 7, 7), (2, 1, 8, 7, 4), (2, 2, 6, 15, 12), (2, 1, 8, 1, 0), (1, 1, 5, 4, 1)],
 )
 def test_the_most_workers_that_can_work_together(
     tensor: int, pipeline: int, microbatches: int, workers: int, expected: int

@@ -1,5 +1,6 @@
 """How a sweep chooses: asked as Ray Tune asks, without trials that train."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from tuning.space import FORMAT, RATE
 SPACE = {RATE: {"low": 1e-4, "high": 1e-1, "log": True}, FORMAT: ["compact", "names"]}
 
 
-def plan(shop: Dataset, **fields: Any) -> SweepPlan:
-    base = Plan(data=shop.folder, settings=load_settings("tiny"), protocol=Cutoff(cutoff=moment(CUTOFF)))
+def plan(shop: Dataset, assignments: Sequence[str] = (), **fields: Any) -> SweepPlan:
+    base = Plan(data=shop.folder, settings=load_settings("tiny", assignments), protocol=Cutoff(cutoff=moment(CUTOFF)))
     return SweepPlan.model_validate({"plan": base, "space": SPACE, **fields})
 
 
@@ -129,6 +130,9 @@ def test_a_budget_of_epochs_counts_all_trials_also_those_before_a_resume(tmp_pat
         ({"trials": 1, "objectives": ["loss", "ndcg@10"], "search": "random"}, "knows one objective"),
         ({"search": "grid"}, "list them"),
         ({"trials": 1, "space": {"base": ["gpt2"]}}, "cannot change the pretrained model"),
+        ({"trials": 1, "space": {"privacy.epsilon": [4, 8]}}, "a sweep cannot keep privacy.epsilon"),
+        ({"trials": 1, "space": {"privacy.delta": [1e-6]}}, "a sweep cannot keep privacy.epsilon"),
+        ({"trials": 1, "assignments": ["privacy.epsilon=8"]}, "a sweep cannot keep privacy.epsilon"),
     ],
 )
 def test_a_sweep_that_cannot_be_run_says_why(shop: Dataset, fields: dict[str, Any], words: str) -> None:
