@@ -100,7 +100,7 @@ def _fitted(plan: Plan, run: str, home: Home, console: Console) -> Result:
     account, steps = prepared.job.account, prepared.job.total_steps
     of = f"{plan.settings.training.microbatches} microbatches"
     if account:
-        of = f"{account.customers} customers, with noise of {account.noise:.2f} clips"
+        of = f"{account.customers_per_step} customers, with noise of {account.noise:.2f} clips"
     console.print(f"training: {steps} steps of {of}, {plan.workers} worker{'s' if plan.workers > 1 else ''}")
     with ProgressBar(console, "training") as bar:
         return fit(prepared, run, home.runs, board=bar.board)

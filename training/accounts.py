@@ -14,13 +14,13 @@ class Account:
     Attributes:
         noise: standard deviation of what each step adds, in clips.
         rate: chance of each customer to be drawn for a step.
-        customers: how many are drawn for one, on average.
+        customers_per_step: how many are drawn for one, on average.
         steps: how many there are.
     """
 
     noise: float
     rate: float
-    customers: int
+    customers_per_step: int
     steps: int
 
     @classmethod

@@ -213,7 +213,7 @@ class Worker:
 
     def _privacy(self) -> Privacy | None:
         account = self.job.account
-        return Privacy(self.settings.clip, account.noise, account.customers) if account else None
+        return Privacy(self.settings.clip, account.noise, account.customers_per_step) if account else None
 
 
 def _arrays(rows: pa.Table, row: int) -> dict[str, np.ndarray]:

@@ -108,7 +108,7 @@ def test_customers_that_chance_draws_need_not_be_shared_evenly() -> None:
 def test_no_more_customers_are_expected_in_a_step_than_there_are() -> None:
     account = Account.of(PrivacySettings(epsilon=8, customers_per_step=500), customers=40, epochs=3)
 
-    assert (account.rate, account.customers, account.steps) == (1.0, 40, 3)
+    assert (account.rate, account.customers_per_step, account.steps) == (1.0, 40, 3)
 
 
 @pytest.mark.parametrize(
