@@ -26,6 +26,8 @@ SWEEPS, TRAINING = "sweeps", "training"
 PARENT_TAG = "mlflow.parentRunId"
 """The tag of a trial that names its sweep, as MLflow's own pages read it."""
 SHARE = "share"
+MOST_DIGITS = 9
+"""Of a version; a registry's database holds no longer ones."""
 NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's words for a model or version that there is not, and for an alias."""
 
@@ -138,7 +140,7 @@ class Registry:
         name, _, which = model.partition("@")
         which = which or CHAMPION
         try:
-            if which.isdigit():
+            if which.isdecimal() and len(which) <= MOST_DIGITS:
                 found = self._client.get_model_version(name, which)
             else:
                 found = self._client.get_model_version_by_alias(name, which)

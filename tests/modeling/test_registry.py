@@ -61,7 +61,7 @@ def test_a_challenger_leaves_the_champion_alone(registry: Registry) -> None:
 
 
 def test_what_is_not_there_is_named(registry: Registry) -> None:
-    for model in ("demand@9", "demand@challenger", "other", "demand@x", ""):
+    for model in ("demand@9", "demand@challenger", "other", "demand@x", "", f"demand@{10**30}", "demand@²"):
         with pytest.raises(ModelNotFoundError, match=f"no model '{model}"):
             registry.resolve(model)
 
