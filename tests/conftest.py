@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from demand.catalogue import Catalogue
 from demand.dataset import Dataset
@@ -19,6 +20,11 @@ from demand.sources import SourceOptions, source
 from demand.vocabulary import Vocabulary
 from modeling.batch import Batch
 
+for name in [*os.environ]:  # of whoever runs the tests, who may have an endpoint, a registry or a cluster of their own
+    if name.startswith(("DEMANDCAST_", "MLFLOW_", "OTEL_")) or name == "RAY_ADDRESS":
+        del os.environ[name]
+settings.register_profile("tests", deadline=None)  # other tests take the processors meanwhile
+settings.load_profile("tests")
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # runs of seconds report many times a second
 CUTOFF = "2024-06-01"
 STORES = ["north", "south"]

@@ -41,7 +41,7 @@ def test_a_sweep_ends_with_all_its_trials_and_none_that_was_done_runs_again(
     reading = threading.Thread(target=lambda: said.extend(sweep.stdout or ()))
     reading.start()
     assert wait_until(lambda: any(": done" in line for line in said), PATIENCE), said
-    (finished,) = (line.split()[1].rstrip(":") for line in said if ": done" in line)
+    finished = next(line.split()[1].rstrip(":") for line in said if ": done" in line)
     reported = last_report(tmp_path / "sweeps" / said[0].split()[1] / "trials" / finished)
     (raylet,) = standing.running(f"{NODES[0]},1")
     assert wait_until(lambda: below(raylet, TRAINING), PATIENCE), said

@@ -113,7 +113,7 @@ TOLD = st.lists(st.tuples(st.sampled_from("ab\u00e4"), st.sampled_from(["order",
 
 
 @given(told=TOLD, before=MOMENTS, cuts=st.integers(1, 4))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_a_record_is_what_was_told_of_before_the_moment(log: EventLog, told: list[Any], before: int, cuts: int) -> None:
     mark = uuid4().hex
     events = [

@@ -130,7 +130,7 @@ def test_nothing_is_known_of_a_stranger() -> None:
     assert met(CUSTOMER, moment=10 * DAY) == {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events, st.lists(st.integers(0, 400 * DAY), min_size=1, max_size=4))
 def test_each_question_sees_what_was_before_it_and_no_more(
     drawn: list[tuple[int, list[tuple[str, float]]]], moments: list[int]

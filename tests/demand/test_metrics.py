@@ -48,7 +48,7 @@ def test_top_k_of_a_small_catalogue_is_the_whole_catalogue() -> None:
     assert top_k(np.array([[0.1, 0.2]]), 20).tolist() == [[1, 0]]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_all_rows_at_once_are_the_rows_one_by_one(seed: int, rows: int) -> None:
     rng = np.random.default_rng(seed)

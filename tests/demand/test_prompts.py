@@ -153,7 +153,7 @@ def customer_of(drawn: list[tuple[int, list[tuple[str, float]]]]) -> Customer:
     return Customer("c", tuple(orders))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events, st.sampled_from(sorted(FORMATS)), st.integers(0, 400 * DAY), st.integers(0, 91))
 def test_nothing_from_as_of_on_is_written_whatever_the_history(
     drawn: list[tuple[int, list[tuple[str, float]]]], name: str, as_of: int, question: int
@@ -172,7 +172,7 @@ def test_nothing_from_as_of_on_is_written_whatever_the_history(
 END = 500 * DAY
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events, st.integers(0, 2**32), st.integers(32, 200))
 def test_training_asks_time_and_again_and_never_shows_an_answer(
     drawn: list[tuple[int, list[tuple[str, float]]]], seed: int, history_tokens: int

@@ -41,7 +41,7 @@ def test_certainty_that_proves_wrong_costs_much_but_not_infinitely() -> None:
     assert 20 < log_loss(np.array([0.0]), np.array([True])) < 40
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_chances_that_are_true_are_better_than_the_same_chances_shifted(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -61,7 +61,7 @@ def test_fading_counts_each_order_less_the_older_it_is() -> None:
     assert sales_of(VISITS).fading(42, 10.0) == pytest.approx([2**-3.2 + 2 * 2**-3 + 2**-0.3, 2**-0.3, 0])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 60)), unique=True), st.integers(0, 61))
 def test_what_a_day_knows_is_what_lies_before_it(lines: list[tuple[int, int, int]], day: int) -> None:
     past = [line for line in lines if line[2] < day]

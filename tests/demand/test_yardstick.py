@@ -35,7 +35,7 @@ def test_resampled_means_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest
     assert resampled_means(values, 20) == pytest.approx(whole)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(tables, st.floats(-3, 3), st.floats(0.1, 4))
 def test_resampled_means_are_paired_and_move_with_the_values(values: np.ndarray, shift: float, scale: float) -> None:
     moved = np.column_stack([values[:, 0], values[:, 0] * scale + shift])
@@ -65,7 +65,7 @@ def test_a_comparison_gives_means_leads_and_their_intervals() -> None:
     assert comparison.differences["same"]["ndcg@20"] == Estimate(0, 0, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_metrics_are_shares_and_their_means_are_the_ranking_metrics(seed: int, rows: int) -> None:
     rng = np.random.default_rng(seed)

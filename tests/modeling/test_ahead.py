@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from modeling.ahead import BEFOREHAND, ahead, one_ahead
+from tests.clusters import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,8 +77,8 @@ def test_they_end_with_a_process_that_was_killed() -> None:
         workers = [int(each) for each in parent.stdout.readline().split()]
         parent.kill()
     assert workers
-    _, alive = psutil.wait_procs([psutil.Process(each) for each in workers if psutil.pid_exists(each)], timeout=20)
-    assert not alive
+    assert parent.pid not in workers
+    assert wait_until(lambda: not any(map(psutil.pid_exists, workers)), 20)
 
 
 def _process(_: int) -> int:

@@ -231,7 +231,7 @@ def test_llama_8b_with_lora_over_four_h100_fits_easily() -> None:
     st.sampled_from(["fp32", "bf16"]), st.booleans(), st.sampled_from(["none", "full"]), st.sampled_from([1, 2, 4]),
     st.sampled_from(list(SHAPES)), st.integers(0, 5_000), st.sampled_from([0, 8]),
 )  # fmt: skip
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_more_sharing_never_takes_more_memory(
     precision: Any, sequence_parallel: bool, recompute: Any, pipeline: int, name: str, items: int, rank: int
 ) -> None:

@@ -68,7 +68,7 @@ def test_a_gradient_that_is_no_number_has_no_say(model: DistributedDataParallel)
 vectors = st.tuples(*[st.floats(-1e6, 1e6, allow_nan=False)] * 3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(others=st.lists(vectors, max_size=3), one=vectors, clip=st.floats(0.1, 10))
 def test_no_customer_changes_more_than_the_clip(
     model: DistributedDataParallel, others: list[tuple[float, ...]], one: tuple[float, ...], clip: float

@@ -1,6 +1,6 @@
 """One endpoint for all tests of this folder, with a small model that nobody trained."""
 
-import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from modeling.megatron.shards import whole_weights
 from modeling.parallel import initialize
 from modeling.predictor import Predictor
 from modeling.settings import ModelSettings
+from ray_app.cluster import free_port
 from serving.application import Endpoint, Served, running
 from serving.keys import KeyFile, Keys, Scope
 from serving.models import ModelReference, Models
@@ -33,10 +34,10 @@ from tests.serving.collector import PORT, Collector, collecting
 AS_OF = moment(CUTOFF)
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def early_in_a_minute() -> None:
+    """Waits where what follows could reach into the next minute, which has a new count of requests."""
+    if (second := time.time() % 60) > 50:
+        time.sleep(60 - second)
 
 
 def reference(folder: Path, version: int = 1) -> ModelReference:

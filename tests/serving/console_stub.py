@@ -1,7 +1,6 @@
 """An endpoint with the console's real files and doors, and made-up answers: no model, no Ray, hostile names."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,9 +8,10 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 
+from ray_app.cluster import free_port
 from serving.console import router
 from serving.gate import Gate
-from tests.serving.conftest import free_port
+from tests.clusters import STARTING_SECONDS, wait_until
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SCRIPT = '"><script>alert(2)</script>'
@@ -195,8 +195,8 @@ def running_stub() -> Iterator[Stub]:
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    assert wait_until(lambda: server.started or not thread.is_alive(), STARTING_SECONDS)
+    assert server.started
     try:
         yield stub
     finally:

@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Event, Thread
+from threading import Event
 
 import httpx
 
+from tests.clusters import wait_until
 from tests.serving.conftest import order, request
 
 CLIENTS = 16
@@ -15,21 +17,30 @@ SOON_SECONDS = 30
 
 @dataclass
 class Load:
-    """Clients who ask without end, in a thread, and what they were told. No two requests are the same."""
+    """Clients who ask without end, in a thread, and what they were told. No two requests are the same.
+
+    A request that has no answer at all, for its connection broke, is an error where the block ends.
+    """
 
     client: httpx.Client
     clients: int = CLIENTS
     answers: list[tuple[int, str]] = field(default_factory=list)
 
     def __enter__(self) -> "Load":
-        self._ended = Event()
-        self._thread = Thread(target=lambda: asyncio.run(self._ask()))
-        self._thread.start()
+        self._ended, self._thread = Event(), ThreadPoolExecutor(1)
+        self._asking: Future[None] = self._thread.submit(asyncio.run, self._ask())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join()
+        self._thread.shutdown()
+        self._asking.result()
+
+    def more(self, count: int) -> None:
+        """Waits until so many more are answered."""
+        wanted = len(self.answers) + count
+        assert wait_until(lambda: self._asking.done() or len(self.answers) >= wanted, 2 * SOON_SECONDS)
+        assert not self._asking.done(), self._asking.exception()
 
     async def _ask(self) -> None:
         async with httpx.AsyncClient(

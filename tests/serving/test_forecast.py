@@ -80,7 +80,7 @@ def test_weeks_and_stores_are_told_where_they_are_asked_for_alone(catalogue: Cat
     assert row["expected_quantity"] == pytest.approx(5 * unit)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.integers(0, 999), st.integers(1, 91), st.sampled_from(["item", "category", "all"]), st.booleans(),
     st.sampled_from([0.0, 0.01, 3.0]),

@@ -9,6 +9,7 @@ from demand.errors import SettingsError
 from serving import keys as module
 from serving.door import Door
 from serving.keys import KeyFile, Keys
+from tests.serving.conftest import early_in_a_minute
 
 
 @pytest.fixture
@@ -121,6 +122,7 @@ def test_the_door_tells_strangers_from_guests_and_counts_each_guest(file: KeyFil
     _, few = file.create("few", per_minute=2)
     _, many = file.create("many")
     door = Door(Keys(file))
+    early_in_a_minute()
     assert [status(door, each) for each in ("", few, f"Basic {few}", "Bearer", "Bearer dc_0000_x")] == [401] * 5
     assert [status(door, f"Bearer {few}") for _ in range(3)] == [200, 200, 429]
     refused = door.refused("GET /v1/items", f"bearer  {few}")

@@ -77,9 +77,7 @@ def test_a_change_under_load_loses_nothing_and_mixes_nothing(
         for models in (champion(other_folder, 4), champion(model_folder, 3), champion(other_folder, 4)):
             endpoint.change_to(models)
             until_answered_by(client, models.champion.version)
-            answered = len(load.answers)
-            while len(load.answers) < answered + 2 * CLIENTS:
-                time.sleep(0.05)
+            load.more(2 * CLIENTS)
 
     assert {status for status, _ in load.answers} == {200}
     contents = [json.loads(text) for _, text in load.answers]

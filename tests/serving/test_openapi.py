@@ -27,7 +27,6 @@ CHECKS = [
     status_code_conformance,
 ]
 MADE_UP = settings(
-    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],

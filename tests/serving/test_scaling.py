@@ -1,15 +1,16 @@
 """Replicas that follow the load, end where nobody asks, and are replaced without a gap."""
 
-import time
-
 import httpx
+import psutil
 import pytest
 
+from benchmarks.serving_faults import INGRESS, REPLICA
 from demand.errors import SettingsError
 from serving.application import Endpoint
 from serving.scaling import Scaling
+from tests.clusters import wait_until
+from tests.processes import below
 from tests.serving.load import SOON_SECONDS, Load
-from tests.serving.test_faults import replicas
 
 
 @pytest.mark.parametrize(("least", "most"), [(2, 1), (-1, 1), (0, 0)])
@@ -25,16 +26,16 @@ def test_one_replica_is_tried_at_the_start_and_a_change_leaves_as_many_as_there_
     assert scaling.options(start=False)["initial_replicas"] is None
 
 
-def test_all_processes_are_replaced_and_no_request_is_lost(client: httpx.Client, endpoint: Endpoint) -> None:
-    before = replicas()
+@pytest.mark.parametrize("name", [REPLICA, INGRESS])
+def test_all_processes_are_replaced_and_no_request_is_lost(client: httpx.Client, endpoint: Endpoint, name: str) -> None:
+    def processes() -> set[int]:
+        return {each.pid for each in below(psutil.Process(), name)}
+
+    before = processes()
+    assert before
     with Load(client, clients=2) as load:
         endpoint.renew()
-        end = time.monotonic() + SOON_SECONDS
-        while set(replicas()) & set(before) or not replicas():
-            assert time.monotonic() < end
-            time.sleep(0.2)
-        answered = len(load.answers)
-        while len(load.answers) < answered + 10:
-            time.sleep(0.05)
+        assert wait_until(lambda: processes() and not processes() & before, SOON_SECONDS)
+        load.more(10)
 
     assert {status for status, _ in load.answers} == {200}

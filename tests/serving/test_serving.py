@@ -19,10 +19,11 @@ from demand.errors import SettingsError
 from demand.moments import iso
 from demand.questions import Question
 from modeling.predictor import Predictor
+from ray_app.cluster import free_port
 from serving.application import Endpoint, Served, running
 from serving.keys import KeyFile, Keys
 from serving.schemas import CustomerRecord
-from tests.serving.conftest import AS_OF, champion, free_port, order, request
+from tests.serving.conftest import AS_OF, champion, early_in_a_minute, order, request
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -179,6 +180,7 @@ def test_without_a_good_key_nothing_is_answered_and_too_often_comes_with_when_to
 ) -> None:
     strangers = httpx.Client(base_url=client.base_url, timeout=30)
     _, rare = keys.create("rare", per_minute=1)
+    early_in_a_minute()
 
     for headers in ({}, {"Authorization": f"Bearer {rare}x"}):
         answer = strangers.post("/v1/predict", content=b"x" * 10_000_000, headers=headers)

@@ -20,11 +20,12 @@ from demand.moments import moment
 from demand.protocols import Cutoff
 from demand.questions import Question
 from modeling.predictor import Predictor
+from ray_app.cluster import free_port
 from ray_app.presets import load_settings
 from serving.application import Served, running
 from serving.schemas import CustomerRecord
 from tests.conftest import CUTOFF
-from tests.serving.conftest import champion, free_port
+from tests.serving.conftest import champion
 from training.completion import finish
 from training.run import Plan, best, fit, prepare
 

@@ -70,8 +70,10 @@ def test_workers_killed_at_any_moment_change_no_loss(
 
     killer = Killer([lambda: not any(run.glob("checkpoint_*/")), saving, after_a_checkpoint])
     killer.start()
-    result = fit(two, "killed", tmp_path, processors=1)
-    killer.stopped = True
+    try:
+        result = fit(two, "killed", tmp_path, processors=1)
+    finally:
+        killer.stopped = True
 
     assert killer.kills == 3
     assert losses(result) == pytest.approx(undisturbed_with_two, abs=1e-5)

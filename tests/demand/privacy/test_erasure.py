@@ -141,7 +141,7 @@ ids = st.text(st.sampled_from("ab1-: |\"'%_é"), min_size=1, max_size=10) | st.s
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ids, min_size=1, max_size=12), ids)
 def test_nobody_else_goes_whatever_ids_look_like(customers: list[str], customer: str) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -169,7 +168,7 @@ def test_attributes_are_kept_by_name(folder: Path, tmp_path: Path) -> None:
 attributes = st.none() | st.dictionaries(st.sampled_from("abcd"), st.text(max_size=3), max_size=4)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(attributes, min_size=1, max_size=8), st.sets(st.sampled_from("abcd")))
 def test_of_any_attributes_those_allowed_are_left(people: list[dict[str, str] | None], allowed: set[str]) -> None:
     values = [None if each is None else sorted(each.items()) for each in people]
@@ -213,8 +212,10 @@ def test_what_was_cleaned_is_counted(folder: Path, tmp_path: Path) -> None:
     assert manifest["privacy"] == {"texts_cleaned": {"email": 3}}
 
 
-def test_long_texts_take_no_long_time() -> None:
-    assert Cleaner().text("x" * 300_000 + "@" * 1_000 + "7" * 10_000)
+def test_a_text_of_any_length_is_cleaned() -> None:
+    noise = "x" * 300_000 + "@" * 1_000 + "7" * 10_000
+
+    assert Cleaner().text(f"{noise} anna@example.org") == f"{noise} [email]"
 
 
 def test_a_region_without_phones_is_an_error() -> None:
@@ -232,4 +233,3 @@ def test_data_without_people_in_need_of_it_is_imported_as_before(folder: Path, t
     assert manifest["files"]["customers.csv"] == {"in": 3, "kept": 3, "rejected": {}}
     assert pd.read_parquet(tmp_path / "data" / "quarantine.parquet")["text"][0].startswith("anna | basket-anna")
     assert json.loads((tmp_path / "data" / "manifest.json").read_text()) == manifest
-    assert KEY_VARIABLE not in os.environ

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from demand.catalogue import PURCHASES, Catalogue
@@ -115,7 +115,6 @@ wishes = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     wish=wishes,
     chances=st.lists(st.floats(0, 1), min_size=6, max_size=6),

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from demand.catalogue import Catalogue
@@ -84,7 +84,6 @@ def test_within_a_week_is_what_is_until_its_end_less_what_was_before_and_never_b
     assert found.amount.tolist() == [[12, 3], [12, 12], [0, 0]]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(0, 1e6), min_size=3, max_size=3), min_size=1, max_size=13))
 def test_weeks_add_up_to_their_horizon_whatever_is_expected_until_their_ends(until: list[list[float]]) -> None:
     found = by_week([Expected(*np.array(each)[:, None]) for each in until])
@@ -116,7 +115,6 @@ def test_intervals_hold_as_much_as_they_say(shock: float, falls: float) -> None:
         assert ((low <= sold) & (sold <= high)).mean() == pytest.approx(level, abs=0.04)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=5), st.floats(0, 2))
 def test_wider_intervals_hold_narrower_ones_and_the_more_is_unknown_the_wider_they_are(
     means: list[float], beyond: float
@@ -167,7 +165,6 @@ def test_without_a_period_in_which_anything_sold_the_level_is_as_it_was_learned(
     assert Level.of([], 2).factors.tolist() == Level.of([nothing], 2).factors.tolist() == [1, 1]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 99), st.sampled_from([(1, 3), (2, 3), (4, 2, 3)]))
 def test_groups_of_leveled_items_add_up_however_they_are_split(seed: int, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(seed)
