@@ -85,8 +85,8 @@ class Replay:
         """The model that all policies begin with."""
         if not self._known("automatic"):
             settings = load_settings(self.preset, ["training.refit=true", *self.assignments])
-            plan = jobs.make_plan(self.data, settings, MONTHS[0], None, 1, self.home)
-            first = trained(plan, "replay-first", "never", self.home, self.registry)
+            plan = jobs.make_plan(self.data, settings, MONTHS[0], None, 1, self.home, name="never")
+            first = trained(plan, "replay-first", self.home, self.registry)
             for policy in POLICIES[1:]:
                 self.registry.register(policy, first.checkpoint, None, first.metrics or {})
 
@@ -105,7 +105,7 @@ class Replay:
     def _monthly(self, start: str) -> dict[str, str]:
         before = self.registry.resolve("monthly")
         plan = fine_tuning(before, self.data, start, self.home)
-        after = trained(plan, f"monthly-{start}", "monthly", self.home, self.registry)
+        after = trained(plan, f"monthly-{start}", self.home, self.registry)
         self.registry.promote(str(after))
         return {"model": str(after), "done": f"learned on from {before}"}
 

@@ -111,9 +111,9 @@ class Transfer:
         given = [f"training.epochs={epochs}", f"training.learning_rate={rate}", "training.refit=false"]
         warm = [f"base={BASE}"] if start == WARM else []
         settings = load_settings(self.preset, [*given, *self.assignments, *warm])
-        plan = jobs.make_plan(self.shops.shop(customers), settings, None, None, 1, self.home, "last-order")
+        plan = jobs.make_plan(self.shops.shop(customers), settings, None, None, 1, self.home, "last-order", start)
         registry = Registry(self.home.folder)
-        version = trained(plan, f"{start}-{customers}-{rate:g}", start, self.home, registry)
+        version = trained(plan, f"{start}-{customers}-{rate:g}", self.home, registry)
         return version, dict(version.metrics or {})
 
     def asked(self, customers: int, checkpoints: dict[str, str]) -> dict[str, Any]:

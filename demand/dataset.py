@@ -127,11 +127,13 @@ class Dataset:
         past = [] if before is None else earlier(before)
         orders = _orders(self.table("orders", filters=wanted + past))
         browsing = _events(self.table("browsing", filters=wanted + past), Browsing, ("action", "item_id", "text"))
-        reviews = _events(self.table("reviews", filters=wanted + past), Review, ("item_id", "rating", "text"))
+        rated = self.table("reviews", filters=wanted + past)
+        words = pc.fill_null(rated["text"], "")  # some gave stars alone
+        rated = rated.set_column(rated.schema.get_field_index("text"), "text", words)
+        reviews = _events(rated, Review, ("item_id", "rating", "text"))
         people = self.table("customers", filters=wanted)
-        attributes = dict(
-            zip(people["customer_id"].to_pylist(), map(dict, people["attributes"].to_pylist()), strict=True)
-        )
+        pairs = (dict(each or ()) for each in people["attributes"].to_pylist())
+        attributes = dict(zip(people["customer_id"].to_pylist(), pairs, strict=True))
         for customer_id in ids:
             yield Customer(
                 customer_id,

@@ -27,6 +27,10 @@ class TrainingError(DemandError):
     """A training run ended for a reason that another attempt would meet again."""
 
 
+class StoppedRunError(TrainingError):
+    """A training run ended for a reason outside of it, a full disk, say; once that is mended it can be resumed."""
+
+
 class ModelNotFoundError(DemandError):
     """No registered model goes by that name, alias or version."""
 

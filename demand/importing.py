@@ -21,7 +21,7 @@ from demand.moments import iso
 from demand.privacy.guard import Guard
 from demand.sorter import Sorter
 from demand.tables import SCHEMA_VERSION, SORT_KEYS, TABLES
-from demand.validation import split_rows
+from demand.validation import as_text, split_rows
 
 ROW_GROUP = 65_536
 WITHHELD = "(withheld)"
@@ -191,7 +191,7 @@ def _check(
         kept[chunk.table].add(guarded)
         bad = reasons.notna()
         if bad.any():
-            kept["quarantine"].add(_quarantine(chunk.file, chunk.rows[bad], reasons[bad], guard.withholds))
+            kept["quarantine"].add(_quarantine(chunk.file, chunk.rows[bad], reasons[bad], guard))
         count = counts.setdefault(chunk.file, Counts())
         count.rows_in += len(chunk.rows)
         count.rows_kept += guarded.num_rows
@@ -201,13 +201,16 @@ def _check(
     return counts
 
 
-def _quarantine(file: str, rows: pd.DataFrame, reasons: pd.Series, withheld: bool) -> pa.Table:
-    if withheld:
+def _quarantine(file: str, rows: pd.DataFrame, reasons: pd.Series, guard: Guard) -> pa.Table:
+    if guard.withholds:
         texts = pd.Series(WITHHELD, index=rows.index)
     else:
-        first = [name for name in ("customer_id",) if name in rows]  # where an erasure looks for it
-        others = [name for name in rows if name not in (*first, "rejected")]
-        texts = rows[first + others].astype("string").fillna("").agg(" | ".join, axis=1)
+        cells = {name: rows[name].astype("string") for name in rows if name not in ("customer_id", "rejected")}
+        if "text" in cells:
+            cells["text"] = guard.cleaned(cells["text"])
+        if "customer_id" in rows:  # first, and as good rows have it: there an erasure looks for it
+            cells = {"customer_id": as_text(rows["customer_id"]), **cells}
+        texts = pd.DataFrame(cells, index=rows.index).fillna("").agg(" | ".join, axis=1)
     return pa.table(
         [
             pa.array([file] * len(rows), pa.string()),

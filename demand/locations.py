@@ -94,8 +94,9 @@ def whole(out: Location) -> Iterator[Path]:
     """Gives a local path at which a file or a folder is to be made, and puts it to `out` once that was done.
 
     Locally it appears, or replaces the older one, in one step. Remotely a file does; a folder gets its manifest last.
-    Where the work fails, or is killed, the older one stays.
+    Where the work fails, or is killed, the older one stays. What a link leads to is replaced, not the link.
     """
+    out = absolute(out)
     make_parent(out)
     workspace = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent if isinstance(out, Path) else None))
     try:
@@ -116,6 +117,18 @@ def files_below(folder: Location) -> "Iterator[Location]":
             yield from (file for name in sorted(names) if not (file := Path(place) / name).is_symlink())
     else:
         yield from _remote(folder).files_below()
+
+
+def passed_over(folder: Location) -> Iterator[tuple[Path, str]]:
+    """What `files_below` leaves out: links that lead out of the folder, and folders that may not be read; and why."""
+    if not isinstance(folder, Path):
+        return
+    shut: list[OSError] = []
+    root = folder.resolve()
+    for place, folders, files in os.walk(folder, onerror=shut.append):
+        links = (each for name in (*folders, *files) if (each := Path(place) / name).is_symlink())
+        yield from ((each, "a link to elsewhere") for each in links if not each.resolve().is_relative_to(root))
+    yield from ((Path(error.filename), reason(error)) for error in shut)
 
 
 def write_text(file: Location, text: str) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 
 WINDOWS = (3, 7, 28)
 """Days."""
+MOST_DAYS = 3_653
+"""Ten years, of which days are told apart: one wrong date shall not take all memory."""
 FEW = 2.0
 """Orders added to both sides of a comparison, so that it says little of what sells seldom."""
 OF_SALES = (
@@ -44,13 +46,16 @@ class Sales:
         """From what was sold when.
 
         Args:
-            days, items: (L,) of each line; several may be of one day and item.
+            days, items: (L,) of each line; several may be of one day and item. What sold more than MOST_DAYS before the
+                last day counts as sold that long before it.
             counts: (L, 3), what a line adds to each of `before`.
             size: V.
         """
         if not len(days):
             return cls.none(size)
-        first, last = int(days.min()), int(days.max())
+        last = int(days.max())
+        first = max(int(days.min()), last - MOST_DAYS)
+        days = np.maximum(days, first)
         before = np.zeros((last - first + 2, size, 3), dtype=np.int32)
         np.add.at(before, (days - first + 1, items), counts)
         return cls(first, np.cumsum(before, axis=0, dtype=np.int32))

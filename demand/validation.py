@@ -56,7 +56,8 @@ def _mark(reasons: pd.Series, where: pd.Series, reason: str) -> None:
     reasons[where.fillna(False).astype(bool) & reasons.isna()] = reason
 
 
-def _text(raw: pd.Series) -> pd.Series:
+def as_text(raw: pd.Series) -> pd.Series:
+    """Identifiers and other text as a dataset holds them; missing where there is nothing but white space."""
     if pd.api.types.is_float_dtype(raw) and (raw.dropna() % 1 == 0).all():
         raw = raw.astype("Int64")  # identifiers read as floats because one was missing
     text = raw.astype("string").str.strip()
@@ -90,18 +91,31 @@ def _sorted_pairs(value: Any) -> list[tuple[str, str]] | None:
 
 
 _PARSERS: dict[pa.DataType, Callable[[pd.Series], pd.Series]] = {
-    pa.string(): _text,
+    pa.string(): as_text,
     pa.float64(): _number,
     pa.int8(): _whole_number,
     TIMESTAMP: _time,
     TABLES["customers"].field("attributes").type: _attributes,
 }
 
+_FIRST, _LAST = pd.Timestamp("1971-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
+"""Whatever lies outside stands for no date (0001-01-01, 1970-01-01, 9999-12-31), or comes of a wrong unit."""
+
+
+def _plausible(moments: pd.Series) -> pd.Series:
+    return moments.between(_FIRST, _LAST, inclusive="left")
+
+
 _RULES: dict[str, tuple[tuple[str, Callable[[pd.Series], pd.Series], str], ...]] = {
     "orders": (
+        ("ts", _plausible, "is not between 1971 and 2099"),
         ("quantity", lambda quantity: quantity > 0, "is not positive"),
         ("amount", lambda amount: amount >= 0, "is negative"),
     ),
-    "reviews": (("rating", lambda rating: rating.between(1, 5), "is not between 1 and 5"),),
+    "browsing": (("ts", _plausible, "is not between 1971 and 2099"),),
+    "reviews": (
+        ("ts", _plausible, "is not between 1971 and 2099"),
+        ("rating", lambda rating: rating.between(1, 5), "is not between 1 and 5"),
+    ),
     "items": (("price", lambda price: price.isna() | (price >= 0), "is negative"),),
 }

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from rich.markup import escape
+
 from demand.customer import Customer
 from demand.dataset import Dataset
 from demand.errors import DemandError
@@ -29,7 +31,6 @@ from tuning.live import ranking_table
 from tuning.plan import SweepPlan, Trial
 from tuning.space import FORMAT, RATE, Choice, Range, Space
 
-MODEL = "demand"
 CUTOFF = "2017-12-04"
 HORIZON_DAYS = 28
 FORMATS = ("compact", "profile")
@@ -98,7 +99,7 @@ class Chain:
         def work() -> list[dict[str, Any]]:
             name = fresh_name("sweep")
             say(f"sweep {name}: {sweep.trials} trials on {self.tune_customers} customers")
-            _, _, trials = jobs.tune(sweep, name, MODEL, self.home, console)
+            _, _, trials = jobs.tune(sweep, name, self.home, console)
             return [asdict(trial) for trial in trials]
 
         trials = [Trial(**each) for each in self._once("tune", sweep.model_dump_json(), work)]
@@ -112,15 +113,15 @@ class Chain:
         def work() -> str:
             run = fresh_name("train")
             say(f"run {run}: learning rate {settings.training.learning_rate:.2e}, format {settings.prompt.name}")
-            version, metrics = jobs.train(plan, run, MODEL, self.home, console)
+            version, metrics = jobs.train(plan, run, self.home, console)
             say("validation: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
+            if CHAMPION not in version.aliases:
+                Registry(self.home.folder).promote(str(version))
             return str(version)
 
         model: str = self._once("train", plan.model_dump_json(), work)
-        registry = Registry(self.home.folder)
-        if CHAMPION not in registry.resolve(model).aliases:
-            registry.promote(model)
-        say(f"{model} is registered and {CHAMPION}")
+        aliases = Registry(self.home.folder).resolve(model).aliases  # since then another may have become champion
+        say(f"{model} is registered and {CHAMPION}" if CHAMPION in aliases else f"{model} is registered")
         return model
 
     def _evaluate(self, model: str) -> dict[str, Any]:
@@ -183,7 +184,6 @@ def comparison(demands: list[dict[str, Any]], bought: set[str]) -> Any:
     for column, justify in (("", "right"), ("item", "left"), ("probability", "right"), ("bought", "left")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for rank, demand in enumerate(demands, start=1):
-        table.add_row(
-            str(rank), demand["name"], f"{demand['probability']:.1%}", "yes" if demand["item_id"] in bought else ""
-        )
+        hit = "yes" if demand["item_id"] in bought else ""
+        table.add_row(str(rank), escape(demand["name"]), f"{demand['probability']:.1%}", hit)
     return table

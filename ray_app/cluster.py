@@ -11,14 +11,14 @@ import ray
 
 
 def connect(
-    processors: int | None = None, trials: bool = False, environment: Mapping[str, str] = MappingProxyType({})
+    processors: int | None = None, dashboard: bool = False, environment: Mapping[str, str] = MappingProxyType({})
 ) -> None:
     """Makes Ray ready for this process, quietly. Does nothing where it already is.
 
     Args:
+        dashboard: whether a local cluster has Ray's, which is some more processes to wait for: sweeps want it, whose
+            trials may be stopped early, and so does Prometheus, for which it lists the nodes.
         environment: variables that Ray's processes for this one see.
-        trials: of a sweep will run, which Ray Tune may stop early. A local cluster has Ray's dashboard for them alone:
-            it is some more processes to wait for.
     """
     if ray.is_initialized():
         return
@@ -40,12 +40,12 @@ def connect(
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")
     # No cloud takes a local cluster's only node away with a notice, for which Ray Train starts a process.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    if trials:
+    if dashboard:
         # Ray Train frees what a trial that was stopped early had reserved, through the dashboard's state API. Its
         # processes must be told where that is: they else look, and give up where two clusters run on one machine.
         quietly |= {"dashboard_host": "127.0.0.1", "dashboard_port": free_port()}
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{quietly['dashboard_port']}"
-    ray.init(num_cpus=processors, include_dashboard=trials, **quietly)
+    ray.init(num_cpus=processors, include_dashboard=dashboard, **quietly)
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Engine
 
 from demand.dataset import Dataset
+from demand.errors import DataError
 from demand.locations import Location, absolute, location, remove
 from demand.privacy.consent import Consent
 from demand.privacy.databases import erase_rows
@@ -46,7 +47,7 @@ class Erasure:
 
 def erase(
     customer: str,
-    key: PseudonymKey | None,
+    keys: Sequence[PseudonymKey],
     others: Sequence[Location],
     home: Home,
     databases: Sequence[Engine] = (),
@@ -55,17 +56,23 @@ def erase(
 
     Models are marked first: as long as the customer is in the data, another attempt can tell again who they are.
 
+    Args:
+        keys: of the pseudonyms that datasets hold.
+
     Raises:
-        DataError: a dataset holds pseudonyms that the key does not make, or nothing else; or a database is in use.
+        DataError: one of `others` is no folder; a dataset holds pseudonyms that no key makes, or nobody else.
     """
+    for place in others:
+        if not place.is_dir():
+            raise DataError(f"{place} is no folder, so nothing was erased")
     folders = list(dict.fromkeys((home.folder, *map(absolute, others))))
     found = {str(each.folder): each for folder in folders for each in datasets(folder)}
     for each in found.values():
-        check_key(each, key)
-    who = Identity({customer, key.customer(customer)} if key else {customer})
-    holding = [each for each in found.values() if present(each, who.ids)]
-    models = mark_models(holding, {str(each.folder): present(each, who.ids) for each in holding}, home)
-    if holding:
+        check_key(each, keys)
+    who = Identity({customer, *(key.customer(customer) for key in keys)})
+    named = {folder: present(each, who.ids) for folder, each in found.items()}
+    models = mark_models(list(found.values()), named, home)
+    if any(named.values()):
         for cache in CACHES:
             remove(home.folder / cache)
     rows = {folder: erase_from_dataset(each, who) for folder, each in found.items()}
@@ -82,30 +89,34 @@ def withdraw(consent: Consent, key: PseudonymKey | None, dataset: Dataset, home:
     Raises:
         DataError: the dataset holds pseudonyms that the key does not make, or nobody's orders would be left.
     """
-    check_key(dataset, key)
+    check_key(dataset, [key] if key else [])
     if key and "pseudonyms" in dataset.manifest.get("privacy", {}):
         consent = consent.by_pseudonym(key)
     ids = pa.chunked_array([sorted(everyone(dataset))], pa.string())
     refused = set(ids.filter(pc.invert(consent.given(ids))).to_pylist())
     if not refused:
         return 0, []
-    models = mark_models([dataset], {str(dataset.folder): refused}, home)
+    known = {str(each.folder): each for each in (*datasets(home.folder), dataset)}
+    models = mark_models(list(known.values()), {str(dataset.folder): refused}, home)
     erase_from_dataset(dataset, Identity(refused, anywhere=False))
     return len(refused), models
 
 
-def mark_models(holding: Sequence[Dataset], ids: Mapping[str, set[str]], home: Home) -> list[str]:
+def mark_models(known: Sequence[Dataset], ids: Mapping[str, set[str]], home: Home) -> list[str]:
     """Marks models that learned from customers who are about to go, or began with one that did; returns their names.
 
+    A model of data that is not here, or whose card cannot be read, may have learned from all of them.
+
     Args:
-        holding: datasets that name some of them, and `ids`, whom each names, by its folder.
+        known: the datasets that are here.
+        ids: those of the customers that each names, by its folder.
     """
-    if not holding:
+    if not any(ids.values()):
         return []
     registry = Registry(home.folder)
     versions = {str(each): each for each in registry.versions()}
     cards = {name: _card(each.checkpoint) for name, each in versions.items()}
-    touched = {name: _touched(card, holding, ids) for name, card in cards.items()}
+    touched = {name: _touched(card, known, ids) for name, card in cards.items()}
     marked = []
     for name, version in versions.items():
         counts = touched[name]
@@ -119,27 +130,29 @@ def mark_models(holding: Sequence[Dataset], ids: Mapping[str, set[str]], home: H
     return marked
 
 
-def _touched(card: Mapping[str, Any], holding: Sequence[Dataset], ids: Mapping[str, set[str]]) -> dict[str, int]:
+def _touched(card: Mapping[str, Any] | None, known: Sequence[Dataset], ids: Mapping[str, set[str]]) -> dict[str, int]:
     """Of how many who are about to go a model learned, by the occasion."""
-    if "data" not in card:
+    if card is not None and "data" not in card:
         return {}  # pretrained elsewhere
-    counts = [(each, touched_by(card, each, ids[str(each.folder)])) for each in holding]
-    known = [(each, count) for each, count in counts if count is not None]
-    told = known or [(holding[0], len(ids[str(holding[0].folder)]))]
+    named = [(each, ids.get(str(each.folder), set())) for each in known]
+    counts = [(each, touched_by(card, each, whom)) for each, whom in named] if card else []
+    told = [(each, count) for each, count in counts if count is not None]
+    told = told or [next((each, len(whom)) for each, whom in named if whom)]
     return {each.content_hash[:OCCASION]: count for each, count in told if count}
 
 
-def _ancestors(name: str, cards: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _ancestors(name: str, cards: Mapping[str, Mapping[str, Any] | None]) -> Iterator[str]:
     """The models that a model began with, one after another."""
-    while (name := cards[name].get("settings", {}).get("base")) in cards:
+    while (name := (cards[name] or {}).get("settings", {}).get("base")) in cards:
         yield name
 
 
-def _card(checkpoint: str) -> dict[str, Any]:
+def _card(checkpoint: str) -> dict[str, Any] | None:
+    """None where it cannot be read from here."""
     try:
         card: dict[str, Any] = json.loads((location(checkpoint) / "card.json").read_text())
     except (OSError, ValueError):
-        return {}
+        return None
     return card
 
 

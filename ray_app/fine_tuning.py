@@ -43,12 +43,12 @@ def fine_tuning(
     rate = settings.training.learning_rate * RATE_SHARE
     values = {**FINE_TUNING, "training.learning_rate": rate, "base": str(model)}
     settings = settings.with_values({**values, **dict(parse_assignment(each) for each in assignments)})
-    plan = jobs.make_plan(data, settings, cutoff, customers, workers, home)
+    plan = jobs.make_plan(data, settings, cutoff, customers, workers, home, name=model.name)
     return plan.model_copy(update={"since": min(trained_before(card), moment(cutoff) - 2 * VALIDATION_DAYS * DAY)})
 
 
-def trained(plan: Plan, run: str, name: str, home: Home, registry: Registry) -> ModelVersion:
+def trained(plan: Plan, run: str, home: Home, registry: Registry) -> ModelVersion:
     """The version that a run of this name made, or makes now, going on where it was stopped."""
     folder = str(home.models / run)
     known = [each for each in registry.versions() if each.checkpoint == folder]
-    return known[0] if known else jobs.train(plan, run, name, home, console)[0]
+    return known[0] if known else jobs.train(plan, run, home, console)[0]

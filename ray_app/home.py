@@ -17,7 +17,7 @@ class Home:
 
     @classmethod
     def here(cls) -> "Home":
-        return cls(absolute(location(os.environ.get("DEMANDCAST_HOME", ".demandcast"))))
+        return cls(absolute(location(os.environ.get("DEMANDCAST_HOME") or ".demandcast")))
 
     @property
     def data(self) -> Location:

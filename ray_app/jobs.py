@@ -38,6 +38,7 @@ def make_plan(
     workers: int,
     home: Home,
     protocol: str = "cutoff",
+    name: str = "demand",
 ) -> Plan:
     """A plan on a dataset folder; without a cutoff the dataset's default one.
 
@@ -46,7 +47,8 @@ def make_plan(
         SettingsError: there is no such protocol, or it has no cutoff.
         ModelNotFoundError, CheckpointError: the base model is not there, or damaged.
     """
-    chosen = by_name(protocol, Dataset.open(data), cutoff)
+    dataset = Dataset.open(data)
+    chosen = by_name(protocol, dataset, cutoff)
     base = None
     if settings.base:
         version = registered_base(settings.base, home)
@@ -58,7 +60,14 @@ def make_plan(
         # An alias moves; what a model learned from must be known for as long as there is the model.
         settings = settings.model_copy(update={"base": str(version), "model": pretrained.settings})
     return Plan(
-        data=absolute(data), settings=settings, base=base, protocol=chosen, customers=customers, workers=workers
+        data=absolute(data),
+        name=name,
+        content_hash=dataset.content_hash,
+        settings=settings,
+        base=base,
+        protocol=chosen,
+        customers=customers,
+        workers=workers,
     )
 
 
@@ -80,18 +89,19 @@ def make_sweep(**fields: Any) -> SweepPlan:
     return sweep
 
 
-def train(plan: Plan, run: str, model: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
+def train(plan: Plan, run: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
     """Trains, or goes on with, a run, registers its model and returns the version and its validation metrics."""
+    plan.dataset()  # as the run began with it; rather now than when a cluster stands
     save_plan(plan, home.runs / f"{run}.json")
     connect()
     private = plan.settings.privacy.epsilon is not None
     checkpoint, metrics = best(_fitted(plan, run, home, console), home.runs, private)
     if not plan.settings.training.refit:
-        return register(plan, run, model, checkpoint, metrics, home, console)
+        return register(plan, run, checkpoint, metrics, home, console)
     again = refitted(plan, metrics)
     console.print(f"training again for {again.settings.training.epochs} epochs, validation orders too")
     refit = last(_fitted(again, f"{run}-refit", home, console), home.runs)
-    return register(plan, run, model, checkpoint, metrics, home, console, refit)
+    return register(plan, run, checkpoint, metrics, home, console, refit)
 
 
 def _fitted(plan: Plan, run: str, home: Home, console: Console) -> Result:
@@ -106,17 +116,16 @@ def _fitted(plan: Plan, run: str, home: Home, console: Console) -> Result:
         return fit(prepared, run, home.runs, board=bar.board)
 
 
-def tune(
-    sweep: SweepPlan, name: str, model: str, home: Home, console: Console
-) -> tuple[ModelVersion, dict[str, Any], list[Trial]]:
+def tune(sweep: SweepPlan, name: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any], list[Trial]]:
     """Runs, or goes on with, a sweep and registers the best trial's model as challenger.
 
     Raises:
         DataError: no trial came to a result, or there is no sweep to begin from.
     """
+    sweep.plan.dataset()
     past = saved_ranking(home.sweeps / sweep.warm_start) if sweep.warm_start else []
     save_plan(sweep, home.sweeps / f"{name}.json")
-    connect(trials=True)
+    connect(dashboard=True)
     trials = run_sweep(sweep, name, home.sweeps, [LiveTable(sweep)], past)
     save_ranking(trials, home.sweeps / name)
     winner = trials[0]
@@ -130,7 +139,7 @@ def tune(
     for trial in trials:
         registry.log_run(SWEEPS, trial.id, trial.config, ranked(trial.metrics), parent=parent)
     version, metrics = register(
-        plan, f"{name}-{winner.id}", model, location(winner.checkpoint), dict(winner.metrics), home, console
+        plan, f"{name}-{winner.id}", location(winner.checkpoint), dict(winner.metrics), home, console
     )
     with console.status("writing the report"):
         sweep_page(name, sweep, trials).write(home.sweeps / name / REPORT)
@@ -140,7 +149,6 @@ def tune(
 def register(
     plan: Plan,
     run: str,
-    model: str,
     checkpoint: Location,
     metrics: dict[str, Any],
     home: Home,
@@ -161,7 +169,7 @@ def register(
         **{f"model.{key}": value for key, value in plan.settings.model.model_dump().items()},
     }
     run_id = registry.log_run(TRAINING, run, parameters, ranked(metrics))
-    return registry.register(model, folder, run_id, ranked(metrics)), ranked(metrics)
+    return registry.register(plan.name, folder, run_id, ranked(metrics)), ranked(metrics)
 
 
 def ranked(metrics: Any) -> dict[str, float]:

@@ -1,11 +1,16 @@
 """What commands print: words for people on standard error or out, one JSON line for programs."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from demand.errors import SettingsError
+from demand.locations import Location, make_parent, reason
 
 console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -21,3 +26,19 @@ def emit(result: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(result, default=str) + "\n")
         sys.stdout.flush()
+
+
+def check_file(option: str, file: Location) -> None:
+    """Makes the folder of a file that an option names and that is to come, rather now than after the work.
+
+    Raises:
+        SettingsError: no file can be there.
+    """
+    try:
+        make_parent(file)
+    except OSError as error:
+        raise SettingsError(f"{option} {file}: {reason(error)}") from None
+    if file.is_dir():
+        raise SettingsError(f"{option} {file} is a folder: name a file")
+    if isinstance(file, Path) and not os.access(file.parent, os.W_OK):
+        raise SettingsError(f"{option} {file}: nothing can be written there")

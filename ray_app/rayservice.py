@@ -59,7 +59,7 @@ def application(arguments: Arguments) -> Application:
         open=arguments.without_keys,
         cache_megabytes=arguments.cache_megabytes,
         # A pod's disk is no place for a log.
-        events=log_url(os.environ[EVENTS]) if EVENTS in os.environ else None,
+        events=log_url(log) if (log := os.environ.get(EVENTS)) else None,
         registry=home.folder,
     )
     check_guarded(served)

@@ -160,7 +160,7 @@ class Watch:
         say(f"run {run}: {self.champion} learns on until {iso(asked.start)[:10]}")
 
         def work() -> str:
-            return str(trained(plan, run, self.champion.name, self.home, self.registry))
+            return str(trained(plan, run, self.home, self.registry))
 
         return self.registry.resolve(self.steps.once("train", inputs, work))
 

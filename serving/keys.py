@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from demand.errors import SettingsError
 
@@ -22,8 +22,7 @@ Scope = Literal["predict", "events", "admin"]
 """predict asks for predictions, and for what an application must know of model and items; events tells what customers
 did, and asks nothing; admin may do everything."""
 ENVIRONMENT = "DEMANDCAST_API_KEYS"
-"""Keys beside those of the file, with commas between; one that may do everything begins with `ADMIN`."""
-ADMIN = "admin:"
+"""Keys beside those of the file, with commas between: SECRET, which may predict, or SCOPE:SECRET."""
 REMEMBERED_SECONDS = 5.0
 """A key that was good is not derived again, and one revoked may be good, for so long."""
 MOST_REMEMBERED = 10_000
@@ -172,8 +171,12 @@ def _give_scopes(database: sqlite3.Connection) -> None:
 
 
 def _given(text: str) -> tuple[Key, bytes]:
-    secret = text.strip().removeprefix(ADMIN)
-    scope: Scope = "admin" if text.strip().startswith(ADMIN) else "predict"
+    scope: Scope = "predict"
+    secret = text.strip()
+    for each in get_args(Scope):
+        if secret.startswith(f"{each}:"):
+            scope, secret = each, secret.removeprefix(f"{each}:")
+            break
     if len(secret) < SHORTEST_SECRET:
         raise SettingsError(f"{ENVIRONMENT}: a key must have {SHORTEST_SECRET} characters or more")
     digest = hashlib.sha256(secret.encode()).digest()

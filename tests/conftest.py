@@ -91,6 +91,6 @@ def ray_cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(ENDPOINTS[0], "http://127.0.0.1:4318")  # where tests of traces collect them
         traced = environment_of_proxies()
-    connect(processors=2, trials=True, environment=traced)
+    connect(processors=2, dashboard=True, environment=traced)
     yield
     ray.shutdown()

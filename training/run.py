@@ -16,7 +16,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from demand.dataset import Dataset, draw
-from demand.errors import CheckpointError, DataError, DemandError, TrainingError
+from demand.errors import CheckpointError, DataError, DemandError, StoppedRunError, TrainingError
 from demand.locations import Location, inside, local, location, split
 from demand.prompts import Renderer, profile_text
 from demand.protocols import TEST, VALIDATION, AnyProtocol, Stage
@@ -50,6 +50,8 @@ class Plan(BaseModel):
     """What a run is to do; saved with the run, so that it can be resumed.
 
     Attributes:
+        name: what the model is to be called in the registry.
+        content_hash: of the data, which must stay as it is until the run ends; by default whatever is there.
         base: checkpoint folder of the model to start from, as `settings.base` names it.
         protocol: what is learned from, and what is chosen on.
         until: the stage that learning ends at: validation, or, once everything was chosen, test.
@@ -60,6 +62,8 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Place
+    name: str = "demand"
+    content_hash: str | None = None
     settings: Settings
     base: Place | None = None
     protocol: AnyProtocol
@@ -72,9 +76,13 @@ class Plan(BaseModel):
         """What takes part of the data.
 
         Raises:
-            DataError: the folder is no dataset, or holds nothing for the protocol.
+            DataError: the folder is no dataset, has changed since the run began, or holds nothing for the protocol.
         """
-        return self.protocol.of(Dataset.open(self.data))
+        dataset = Dataset.open(self.data)
+        if self.content_hash not in (None, dataset.content_hash):
+            # Items and words would change places, and a customer who was erased would be in the model unseen.
+            raise DataError(f"{self.data} has changed since the run began: begin another one")
+        return self.protocol.of(dataset)
 
 
 @dataclass(frozen=True)
@@ -187,7 +195,8 @@ def fit(
         keep: how many snapshots are kept, the best ones and the last; None keeps all.
 
     Raises:
-        TrainingError: it came to nothing, and would again; a full disk, say, or a gradient that is no number.
+        TrainingError: it came to nothing, and would again: a gradient was no number, say.
+        StoppedRunError: it could not go on, and can once something is mended: a full disk, say.
         ray.train.TrainingFailedError: the workers failed more often than training.max_failures allows.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
@@ -228,8 +237,8 @@ def fit(
         raise
     except ray.train.TrainingFailedError as error:
         if cause := _mendable(error):
-            raise TrainingError(
-                f"the run failed: {cause}; it goes on from its last checkpoint once that is mended (--resume {name})"
+            raise StoppedRunError(
+                f"the run failed: {cause}; it goes on from its last checkpoint once that is mended"
             ) from None
         raise
     if reason := result.return_value:  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from typing import Any
 from ray import tune
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from tuning.plan import MINIMISED, SweepPlan, Trial
@@ -29,7 +30,7 @@ class LiveTable(tune.Callback):
 
     def setup(self, *_: Any, **__: Any) -> None:
         """Tune begins."""
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, soft_wrap=True, markup=False)
         self._live = Live(console=self._console, refresh_per_second=2) if self._console.is_terminal else None
         if self._live:
             self._live.start()
@@ -99,7 +100,8 @@ def ranking_table(trials: Sequence[Trial], objectives: Sequence[str]) -> Table:
     for column in ("rank", "trial", *map(label, names), "epoch", *shown, "state"):
         table.add_column(column)
     for rank, trial in enumerate(trials, start=1):
-        table.add_row(str(rank), trial.id, *cells_of(trial.config, trial.metrics, names, shown), state_of(trial))
+        cells = map(escape, cells_of(trial.config, trial.metrics, names, shown))
+        table.add_row(str(rank), trial.id, *cells, state_of(trial))
     return table
 
 

@@ -1,7 +1,8 @@
 """Erasure: rows that name a customer go, from datasets, other Parquet files and databases."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -29,11 +30,11 @@ def datasets(folder: Location) -> list[Dataset]:
     return [Dataset.open(file.parent) for file in manifests if (file.parent / "orders.parquet").is_file()]
 
 
-def check_key(dataset: Dataset, key: PseudonymKey | None) -> None:
-    """Raises DataError where a dataset holds pseudonyms that the key does not make."""
+def check_key(dataset: Dataset, keys: Sequence[PseudonymKey]) -> None:
+    """Raises DataError where a dataset holds pseudonyms that none of the keys makes."""
     pseudonyms = dataset.manifest.get("privacy", {}).get("pseudonyms")
-    if pseudonyms and (key is None or key.fingerprint != pseudonyms["key_fingerprint"]):
-        given = "another key" if key else "no key"
+    if pseudonyms and pseudonyms["key_fingerprint"] not in [each.fingerprint for each in keys]:
+        given = "another key" if keys else "no key"
         raise DataError(f"{dataset.folder} holds pseudonyms, and this is {given}: give --pseudonym-key FILE")
 
 
@@ -85,24 +86,26 @@ def erase_from_files(folder: Location, who: Identity) -> list[str]:
     """Takes a customer's rows out of all Parquet files with customers below a folder, such as predictions, and of all
     SQLite files; returns the files that had some. Those of datasets are written with their manifest instead.
 
-    Raises:
-        DataError: a database cannot be used now.
+    What cannot be read or written now is left to the search, which tells what it still holds.
     """
     changed = []
     for file in files_below(folder):
-        with local(file) as here:
-            start = _start(here)
-            if start.startswith(PARQUET):
-                of_dataset = file.stem in TABLES and (file.parent / MANIFEST).is_file()
-                rows = 0 if of_dataset else _erase_from_parquet(file, who)
-            elif start.startswith(SQLITE) and isinstance(file, Path):
-                with opened(file, write=True) as engine:
-                    rows = erase_rows(engine, who)
-            else:
-                rows = 0
-        if rows:
-            changed.append(str(file))
+        with suppress(OSError, pa.ArrowException, DataError):
+            if _erase_from_file(file, who):
+                changed.append(str(file))
     return changed
+
+
+def _erase_from_file(file: Location, who: Identity) -> int:
+    with local(file) as here, here.open("rb") as stream:
+        start = stream.read(len(SQLITE))
+    if start.startswith(PARQUET):
+        of_dataset = file.stem in TABLES and (file.parent / MANIFEST).is_file()
+        return 0 if of_dataset else _erase_from_parquet(file, who)
+    if start.startswith(SQLITE) and isinstance(file, Path):
+        with opened(file, write=True) as engine:
+            return erase_rows(engine, who)
+    return 0
 
 
 def _erase_from_parquet(file: Location, who: Identity) -> int:
@@ -129,11 +132,3 @@ def _without(tables: Iterable[pa.Table], who: Identity) -> Iterator[pa.Table]:
 
 def _count(chosen: pa.ChunkedArray) -> int:
     return int(pc.sum(chosen).as_py() or 0)
-
-
-def _start(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(len(SQLITE))
-    except FileNotFoundError:  # a passing one, of a database or of another process
-        return b""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -58,6 +59,11 @@ class Guard:
             if "order_id" in rows.column_names:
                 rows = _with(rows, "order_id", self.key.orders(rows["order_id"]))
         return rows
+
+    def cleaned(self, texts: pd.Series) -> pd.Series:
+        """The free text of rows that are set aside."""
+        column = self.cleaner.column(pa.chunked_array([pa.array(texts, pa.string(), from_pandas=True)]))
+        return pd.Series(column.to_pylist(), index=texts.index, dtype="string")
 
     def _allowed(self, attributes: pa.MapArray) -> pa.MapArray:
         self._seen.update(pc.unique(attributes.keys).to_pylist())

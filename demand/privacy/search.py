@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
 from demand.errors import DataError
-from demand.locations import Location, files_below, local
+from demand.locations import Location, files_below, local, passed_over
 from demand.privacy.databases import SQLITE, opened, tables_that_name
 from demand.privacy.identity import CUSTOMER, Identity
 
@@ -27,7 +27,7 @@ class Proof:
     Attributes:
         searched: files that were read to their end.
         found: files that name the customer, and where in them.
-        unread: files that could not be read, and why; what they hold is not known.
+        unread: files and folders that could not be read, and links that lead elsewhere; what is there is not known.
     """
 
     searched: int
@@ -52,6 +52,7 @@ def search(folder: Location, who: Identity) -> Proof:
             continue  # a passing one, of a database or of another process
         except (OSError, pa.ArrowException, DataError) as error:
             unread.append(f"{file}: {type(error).__name__}")
+    unread += [f"{place}: {why}" for place, why in passed_over(folder)]
     return Proof(searched, tuple(found), tuple(unread))
 
 

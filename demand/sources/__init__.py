@@ -1,7 +1,7 @@
 """Sources of data: each turns files of one kind into chunks of the contract's tables. A table rather than branches."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from sqlalchemy.engine import URL
@@ -13,7 +13,7 @@ from demand.sources import complete_journey, events, ga4, mapped, ta_feng
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What the person who imports may say. Each source reads what concerns it.
+    """What the person who imports may say.
 
     Attributes:
         path: file or folder to read, for sources that do not bring their own data.
@@ -30,13 +30,28 @@ class SourceOptions:
     items: Path | None = None
 
 
-SOURCES: dict[str, Callable[[SourceOptions], Iterator[Chunk]]] = {
-    "complete-journey": lambda options: complete_journey.chunks(options.item_level or "product_type"),
-    "ta-feng": lambda options: ta_feng.chunks(options.item_level or "item"),
-    "csv": lambda options: mapped.chunks("csv", options.path, options.mapping),
-    "parquet": lambda options: mapped.chunks("parquet", options.path, options.mapping),
-    "ga4": lambda options: ga4.chunks(options.path),
-    "events": lambda options: events.chunks(options.events, options.items),
+@dataclass(frozen=True)
+class Source:
+    """One kind of data.
+
+    Attributes:
+        chunks: from what was said.
+        takes: the options that concern it.
+    """
+
+    chunks: Callable[[SourceOptions], Iterator[Chunk]]
+    takes: tuple[str, ...]
+
+
+SOURCES: dict[str, Source] = {
+    "complete-journey": Source(
+        lambda options: complete_journey.chunks(options.item_level or "product_type"), ("item_level",)
+    ),
+    "ta-feng": Source(lambda options: ta_feng.chunks(options.item_level or "item"), ("item_level",)),
+    "csv": Source(lambda options: mapped.chunks("csv", options.path, options.mapping), ("path", "mapping")),
+    "parquet": Source(lambda options: mapped.chunks("parquet", options.path, options.mapping), ("path", "mapping")),
+    "ga4": Source(lambda options: ga4.chunks(options.path), ("path",)),
+    "events": Source(lambda options: events.chunks(options.events, options.items), ("events", "items")),
 }
 
 
@@ -48,4 +63,14 @@ def source(name: str, options: SourceOptions) -> Iterator[Chunk]:
     """
     if name not in SOURCES:
         raise DataError(f"no source '{name}': choose one of {', '.join(SOURCES)}")
-    return SOURCES[name](options)
+    found = SOURCES[name]
+    for each in fields(options):
+        if getattr(options, each.name) is not None and each.name not in found.takes:
+            takes = ", ".join(map(_option, found.takes))
+            raise DataError(f"{_option(each.name)} is not for {name}, which takes {takes}")
+    return found.chunks(options)
+
+
+def _option(name: str) -> str:
+    """As it is written on the command line."""
+    return f"--{name.replace('_', '-')}"

@@ -6,6 +6,7 @@ name an item or a search become browsing. What Analytics calls "(not set)" is mi
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,9 @@ def chunks(path: Path | None) -> Iterator[Chunk]:
         raise DataError(
             "ga4 needs --path, a file or folder of exported events" + (f"; {path} is not there" if path else "")
         )
-    files = [path] if path.is_file() else sorted(each for each in path.iterdir() if _suffix(each) in _READERS)
+    files = sorted(each for each in ([path] if path.is_file() else path.iterdir()) if _suffix(each) in _READERS)
     if not files:
-        raise DataError(f"{path} holds no .json, .jsonl, .json.gz, .jsonl.gz or .parquet file")
+        raise DataError(f"{path} is or holds no .json, .jsonl, .json.gz, .jsonl.gz or .parquet file")
     names: dict[str, dict[str, Any]] = {}
     for file in files:
         rows: dict[str, list[dict[str, Any]]] = {"orders": [], "browsing": []}
@@ -135,7 +136,7 @@ def _events(file: Path) -> Iterator[dict[str, Any] | str]:
     """Events, or the reason why a row is none."""
     try:
         yield from _READERS[_suffix(file)](file)
-    except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, pa.ArrowException) as error:
         raise DataError(f"{file} cannot be read: {error}") from None
 
 

@@ -94,6 +94,8 @@ def _read_mapping(file: Path) -> dict[str, TableMapping]:
         mappings = TypeAdapter(dict[str, TableMapping]).validate_python(yaml.safe_load(file.read_text()))
     except OSError as error:
         raise DataError(f"{file}: {reason(error)}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{file} is not text in UTF-8") from None
     except yaml.YAMLError as error:
         raise DataError(f"{file} is not valid YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:

@@ -58,9 +58,10 @@ def recommend(
     from training.applications import recommend_all
 
     try:
-        stock = frozenset(in_stock.read_text().split("\n")) if in_stock else None
+        lines = in_stock.read_text().removeprefix("\ufeff").splitlines() if in_stock else []
     except (OSError, UnicodeDecodeError):
         raise DataError(f"--in-stock {in_stock} is not a readable text file") from None
+    stock = frozenset(filter(None, map(str.strip, lines))) if in_stock else None
     try:
         wish = Wish(
             size=size,
@@ -75,7 +76,9 @@ def recommend(
         )
     except ValidationError as error:
         raise _wrong_option(error) from None
-    version, asked = asked_of(data, as_of, model, horizon_days)
+    version, asked = asked_of(data, as_of, model, horizon_days, out)
+    if stock is not None and stock.isdisjoint(asked.catalogue.item_ids):
+        raise DataError(f"--in-stock {in_stock} names no item of the model's catalogue")
     with console.status(f"recommending with {version}"):
         count = recommend_all(asked, wish, out)
     say(f"{count:,} customers, lists of {size} at most: {out}")
@@ -104,7 +107,7 @@ def forecast(
     from demand.uses.supply import Split
     from training.forecasting import forecast as forecast_all
 
-    version, asked = asked_of(data, as_of, model, horizon_days)
+    version, asked = asked_of(data, as_of, model, horizon_days, out)
     with console.status(f"forecasting with {version}"):
         found = forecast_all(asked, Split(by, stores, weeks), out)
     units, amount = float(found.expected.units.sum()), float(found.expected.amount.sum())
@@ -136,7 +139,7 @@ def audience(
     """The customers who are most likely to want an item, or something of a category; never fewer than 10."""
     from training.applications import gather, wanted
 
-    version, asked = asked_of(data, as_of, model, horizon_days)
+    version, asked = asked_of(data, as_of, model, horizon_days, out)
     items = wanted(asked.catalogue, item or [], category)
     with console.status(f"asking {version}"):
         found = gather(asked, items, out, size=size, threshold=threshold, budget=budget, cost=cost)
@@ -174,7 +177,7 @@ def new_product(
         product = Product(name=name, category=category, department=department, price=price)
     except ValidationError as error:
         raise _wrong_option(error) from None
-    version, asked = asked_of(data, as_of, model, horizon_days)
+    version, asked = asked_of(data, as_of, model, horizon_days, out)
     with console.status(f"asking {version}"):
         found = launch(asked, product, out)
     catalogue, between = asked.catalogue, found.range
@@ -204,7 +207,7 @@ def risk(
     """Of every customer: the chance of an order, the spend to expect, and what has changed."""
     from training.applications import risks_of_all
 
-    version, asked = asked_of(data, as_of, model, horizon_days)
+    version, asked = asked_of(data, as_of, model, horizon_days, out)
     with console.status(f"asking {version}"):
         count = risks_of_all(asked, out)
     say(f"{count:,} customers: {out}")

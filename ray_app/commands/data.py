@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -104,7 +105,7 @@ def import_data(
         file, columns_of, named = (
             copies.enter_context(local(each)) if each else None for each in (path, mapping, items)
         )
-        log = log_of(Home.here(), events) if source == "events" else None
+        log = log_of(Home.here(), events) if events or source == "events" else None
         chunks = sources.source(source, sources.SourceOptions(file, columns_of, item_level, log, named))
         return import_dataset(
             source, chunks, out, lambda file, rows: bar.update(task, description=f"{file}: {rows:,} rows"), guard
@@ -123,5 +124,5 @@ def summary(manifest: dict[str, Any]) -> Table:
         reasons = "\n".join(f"{rows:,} {reason}" for reason, rows in count["rejected"].items())
         if left_out := count.get("left_out"):
             reasons = f"{left_out:,} without consent\n{reasons}".rstrip()
-        table.add_row(file, f"{count['in']:,}", f"{count['kept']:,}", reasons)
+        table.add_row(escape(file), f"{count['in']:,}", f"{count['kept']:,}", escape(reasons))
     return table

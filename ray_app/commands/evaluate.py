@@ -7,7 +7,7 @@ import typer
 
 from demand.locations import Location
 from ray_app.commands.options import PLACE, Data, Json, Model, Protocol
-from ray_app.output import console, emit, say
+from ray_app.output import check_file, console, emit, say
 
 if TYPE_CHECKING:
     from training.evaluation import Evaluation
@@ -35,12 +35,12 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Compare a model with what practitioners would otherwise use, on the same customers and days."""
-    from ray_app.reports.page import check_report
     from ray_app.scoreboard import show
 
     if report:
-        check_report(report)
+        check_file("--report", report)
     name, evaluation = evaluation_of(data, model, cutoff, horizon_days, baselines, rankings or (), protocol)
+    say(f"the model is {name}")
     show(evaluation.report, console)
     if report:
         from ray_app.reports.evaluation import evaluation_page

@@ -1,9 +1,11 @@
 """Options that several commands share."""
 
+from collections.abc import Container
 from typing import Annotated, Any
 
 import typer
 
+from demand.errors import SettingsError
 from demand.locations import Location, location
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -44,13 +46,31 @@ Protocol = Annotated[
 ]
 Customers = Annotated[int | None, typer.Option(min=1, help="Take part with only so many customers, drawn at random.")]
 Workers = Annotated[int, typer.Option(min=1, help="Training workers: copies of the model, or parts of one (layout.*).")]
+RESUMED = "what is resumed goes on as it began: leave them out"
 HorizonDays = Annotated[int | None, typer.Option(min=1, max=91, help="Ask about so many days.")]
-PseudonymKeyFile = Annotated[
-    Location | None,
+PSEUDONYM_KEY = (
+    "File with the secret that turns customer ids into pseudonyms ('openssl rand -hex 32' makes one), or "
+    "DEMANDCAST_PSEUDONYM_KEY in the environment."
+)
+PseudonymKeyFile = Annotated[Location | None, typer.Option("--pseudonym-key", help=PSEUDONYM_KEY, **PLACE)]
+PseudonymKeyFiles = Annotated[
+    list[Location] | None,
     typer.Option(
         "--pseudonym-key",
-        help="File with the secret that turns customer ids into pseudonyms ('openssl rand -hex 32' makes one), or "
-        "DEMANDCAST_PSEUDONYM_KEY in the environment.",
+        help=f"{PSEUDONYM_KEY} May be repeated, where datasets were made with several.",
         **PLACE,
     ),
 ]
+
+
+def given(context: typer.Context) -> dict[str, str]:
+    """What the command line itself says, and no default: by parameter the option as it is written."""
+    sources = {each.name: context.get_parameter_source(each.name) for each in context.command.params if each.name}
+    said = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    return {each.name: each.opts[0] for each in context.command.params if each.name in said}
+
+
+def refuse_others(context: typer.Context, allowed: Container[str], why: str) -> None:
+    """Raises SettingsError where the command line gives options that would come to nothing, naming them."""
+    if others := [option for name, option in given(context).items() if name not in allowed]:
+        raise SettingsError(f"{', '.join(others)}: {why}")

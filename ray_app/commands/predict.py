@@ -10,8 +10,8 @@ from rich.table import Table
 
 from demand.errors import DataError, DemandError, SettingsError
 from demand.locations import Location, location, reason
-from ray_app.commands.options import DEFAULT_URL, KEY, PLACE, HorizonDays, Json, Model, Url
-from ray_app.output import console, emit, say
+from ray_app.commands.options import DEFAULT_URL, KEY, PLACE, HorizonDays, Json, Model, Url, given
+from ray_app.output import check_file, console, emit, say
 
 if TYPE_CHECKING:
     from modeling.registry import ModelVersion
@@ -43,8 +43,7 @@ def predict(
 
     Where the endpoint wants a key, DEMANDCAST_API_KEY gives it.
     """
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    said = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    said = given(context).keys()
     if customer and not data:
         if said & {"model", "out"}:
             raise SettingsError("--model and --out go with --data FOLDER: an endpoint has its model, and --json prints")
@@ -109,16 +108,19 @@ def predict_dataset(data: Location, as_of: str, out: Location, model: str, horiz
     """Every customer with an order before a date, into a Parquet file; returns how many they were."""
     from training.prediction import predict_all
 
-    version, asked = asked_of(data, as_of, model, horizon_days)
+    version, asked = asked_of(data, as_of, model, horizon_days, out)
     with console.status(f"predicting with {version}"):
         return predict_all(asked, out, top_k)
 
 
-def asked_of(data: Location, as_of: str, model: str, horizon_days: int | None) -> "tuple[ModelVersion, Asked]":
-    """What a registered model is to be asked about every customer; Ray is ready for it then.
+def asked_of(
+    data: Location, as_of: str, model: str, horizon_days: int | None, out: Location
+) -> "tuple[ModelVersion, Asked]":
+    """What a registered model is to be asked about every customer; Ray, and a place for the answers, are ready then.
 
     Raises:
         DataError: the folder is no dataset, or nobody has an order before the date.
+        SettingsError: no file can be at `out`.
         ModelNotFoundError: there is no such model.
     """
     from demand.dataset import Dataset
@@ -129,6 +131,7 @@ def asked_of(data: Location, as_of: str, model: str, horizon_days: int | None) -
     from ray_app.home import Home
     from training.prediction import Asked
 
+    check_file("--out", out)
     Dataset.open(data)
     when = moment(as_of)
     version = Registry(Home.here().folder).resolve(model)

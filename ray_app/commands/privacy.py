@@ -1,5 +1,6 @@
 """demandcast privacy: erase, consent and audit."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demand.locations import Location
-from ray_app.commands.options import DATA, PLACE, Data, Events, Json, PseudonymKeyFile
+from ray_app.commands.options import DATA, PLACE, Data, Events, Json, PseudonymKeyFile, PseudonymKeyFiles
 from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def erase(
     customer: Annotated[str, typer.Argument(help="The customer's id, as the shop knows it.")],
     data: Annotated[list[Location] | None, DATA] = None,
     events: Events = None,
-    pseudonym_key: PseudonymKeyFile = None,
+    pseudonym_key: PseudonymKeyFiles = None,
     json: Json = False,
 ) -> None:
     """Remove a customer everywhere, mark the models that learned from them, and search for what is left.
@@ -47,10 +48,12 @@ def erase(
     from ray_app.erasure import erase as erase_everywhere
     from ray_app.home import Home
 
-    home, key = Home.here(), PseudonymKey.of(pseudonym_key)
+    home = Home.here()
+    files: Sequence[Location | None] = pseudonym_key or [None]  # or what the environment has
+    keys = [key for each in files if (key := PseudonymKey.of(each))]
     try:
         with console.status("erasing"):
-            done = erase_everywhere(customer, key, data or [], home, _log_elsewhere(home, events))
+            done = erase_everywhere(customer, keys, data or [], home, _log_elsewhere(home, events))
     except SQLAlchemyError as error:
         raise DataError(f"the log of events cannot be used now: {type(error).__name__}") from None
     for folder, rows in done.datasets.items():
@@ -81,9 +84,14 @@ def erase(
 
 
 def _log_elsewhere(home: "Home", events: str | None) -> "list[Engine]":
-    """The log of events, where it is no file below the state folder, which is searched in any case."""
+    """The log of events, where it is no file below the state folder, which is searched in any case.
+
+    Raises:
+        DataError: `events` names a file that is not there, as a slip of the pen does: the log would keep the customer.
+    """
     from sqlalchemy import create_engine
 
+    from demand.errors import DataError
     from ray_app.commands.serve import log_of
 
     log = log_of(home, events)
@@ -91,6 +99,10 @@ def _log_elsewhere(home: "Home", events: str | None) -> "list[Engine]":
         return []
     if log.get_backend_name() == "sqlite":
         file = Path(log.database or "").resolve()
+        if events and not file.is_file():
+            raise DataError(f"no log of events at {file}")
+        if not file.is_file():
+            say(f"no log of events at {file}: --events URL names another")
         if not file.is_file() or (isinstance(home.folder, Path) and file.is_relative_to(home.folder.resolve())):
             return []
     return [create_engine(log)]

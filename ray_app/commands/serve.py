@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from demand.errors import CheckpointError, DemandError, ModelNotFoundError, SettingsError
-from ray_app.commands.options import DEFAULT_URL, EVENTS, KEY, Events, Json, Model, Url
+from ray_app.commands.options import DEFAULT_URL, EVENTS, KEY, Events, Json, Model, Url, refuse_others
 from ray_app.output import console, emit, say
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def serve(
     Keys (demandcast keys create, or DEMANDCAST_API_KEYS) are asked for as soon as there are any.
     """
     if context.invoked_subcommand:
+        refuse_others(context, (), f"these start an endpoint, and '{context.invoked_subcommand}' asks one that runs")
         return
     from modeling.checkpoint import load_checkpoint
     from modeling.registry import Registry
@@ -87,7 +88,7 @@ def serve(
     models = chosen(registry, model, challenger_share)
     for each in models.all:
         load_checkpoint(each.checkpoint)  # a damaged one is refused before anything starts
-    connect(environment=environment_of_proxies())
+    connect(dashboard=True, environment=environment_of_proxies())  # where Prometheus reads of the nodes
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: Ray would end with a trace of itself
     most = max_replicas or max(offered("CPU"), min_replicas, 1)
     scaling = Scaling(min_replicas, most, replica_requests, up_seconds, down_seconds)

@@ -4,13 +4,27 @@ from typing import Annotated
 
 import typer
 
-from demand.errors import SettingsError
+from demand.errors import SettingsError, StoppedRunError
 from demand.locations import Location
-from ray_app.commands.options import Customers, Cutoff, DataOrNone, Json, Name, Preset, Protocol, Set, Workers
+from ray_app.commands.options import (
+    RESUMED,
+    Customers,
+    Cutoff,
+    DataOrNone,
+    Json,
+    Name,
+    Preset,
+    Protocol,
+    Set,
+    Workers,
+    given,
+    refuse_others,
+)
 from ray_app.output import console, emit, say
 
 
 def train(
+    context: typer.Context,
     data: DataOrNone = None,
     preset: Preset = "nano",
     protocol: Protocol = "cutoff",
@@ -48,6 +62,7 @@ def train(
         return
     if dry_run or device:
         raise SettingsError("--dry-run is for a run that has not begun, and --device for --dry-run only")
+    from modeling.registry import CHAMPION
     from ray_app import jobs
     from ray_app.home import Home, fresh_name
     from ray_app.presets import load_settings
@@ -55,20 +70,29 @@ def train(
 
     home = Home.here()
     if resume:
+        refuse_others(context, {"resume", "name", "json"}, RESUMED)
         run = resume
         plan = jobs.saved_plan(Plan, home.runs / f"{run}.json")
+        if "name" in given(context):
+            plan = plan.model_copy(update={"name": name})
     elif data:
         run = fresh_name("train")
-        plan = jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, workers, home, protocol)
+        plan = jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, workers, home, protocol, name)
     else:
         raise SettingsError("give --data FOLDER, or --resume RUN")
     say(f"run {run}")
     try:
-        version, metrics = jobs.train(plan, run, name, home, console)
+        version, metrics = jobs.train(plan, run, home, console)
     except KeyboardInterrupt:
         say(f"stopped: go on with 'demandcast train --resume {run}'")
         raise
+    except StoppedRunError as error:
+        raise StoppedRunError(f"{error} (demandcast train --resume {run})") from None
     say(f"{version}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()) + " (validation)")
+    if CHAMPION in version.aliases:
+        say(f"{version} is {plan.name}@{CHAMPION}")
+    else:
+        say(f"another one stays {plan.name}@{CHAMPION} until 'demandcast models promote {version}'")
     emit({"model": str(version), "run": run, "metrics": metrics}, json)
 
 

@@ -5,16 +5,29 @@ from typing import Annotated
 
 import typer
 
-from demand.errors import SettingsError
+from demand.errors import SettingsError, StoppedRunError
 from demand.formats import FORMATS
 from demand.locations import Location
-from ray_app.commands.options import PLACE, Customers, Cutoff, DataOrNone, Json, Name, Preset, Set
+from ray_app.commands.options import (
+    PLACE,
+    RESUMED,
+    Customers,
+    Cutoff,
+    DataOrNone,
+    Json,
+    Name,
+    Preset,
+    Set,
+    given,
+    refuse_others,
+)
 from ray_app.output import console, emit, say
 
 TRIALS = 8
 
 
 def tune(
+    context: typer.Context,
     data: DataOrNone = None,
     preset: Preset = "nano",
     trials: Annotated[
@@ -76,8 +89,11 @@ def tune(
 
     home = Home.here()
     if resume:
+        refuse_others(context, {"resume", "name", "json"}, RESUMED)
         sweep_name = resume
         sweep = jobs.saved_plan(SweepPlan, home.sweeps / f"{sweep_name}.json")
+        if "name" in given(context):
+            sweep = sweep.model_copy(update={"plan": sweep.plan.model_copy(update={"name": name})})
     elif data:
         from ray_app.presets import load_settings, load_space
 
@@ -89,7 +105,7 @@ def tune(
         if search != "grid" and not (trials or hours or epochs):
             trials = TRIALS
         sweep = jobs.make_sweep(
-            plan=jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, 1, home),
+            plan=jobs.make_plan(data, load_settings(preset, set_ or []), cutoff, customers, 1, home, name=name),
             space=load_space(standing, space, vary or []),
             trials=trials,
             hours=hours,
@@ -104,10 +120,12 @@ def tune(
         raise SettingsError("give --data FOLDER, or --resume SWEEP")
     say(f"sweep {sweep_name}")
     try:
-        version, metrics, trials_ranked = jobs.tune(sweep, sweep_name, name, home, console)
+        version, metrics, trials_ranked = jobs.tune(sweep, sweep_name, home, console)
     except KeyboardInterrupt:
         say(f"stopped: go on with 'demandcast tune --resume {sweep_name}'")
         raise
+    except StoppedRunError as error:
+        raise StoppedRunError(f"{error} (demandcast tune --resume {sweep_name})") from None
     console.print(ranking_table(trials_ranked, sweep.objectives))
     say(f"{version} is the best trial's model, now challenger")
     say(f"report: {home.sweeps / sweep_name / jobs.REPORT}")

@@ -7,7 +7,7 @@ import typer
 
 from demand.locations import Location, write_text
 from ray_app.commands.options import PLACE, Customers, Data, Events, Json, Model, Set, Workers
-from ray_app.output import console, emit, say
+from ray_app.output import check_file, console, emit, say
 
 
 def watch(
@@ -54,13 +54,12 @@ def watch(
     from demand.stability import parse_limit
     from ray_app.commands.serve import log_of
     from ray_app.home import Home
-    from ray_app.reports.page import check_report
     from ray_app.reports.watch import watch_page
     from ray_app.scoreboard import signals_table
     from ray_app.watch import Asked, Watch
 
     if report:
-        check_report(report)
+        check_file("--report", report)
     limits = dict(parse_limit(each) for each in limit or ())
     last = Dataset.open(data).manifest["last_order"]
     moment_ = moment(as_of) if as_of else (moment(last) // DAY + 1) * DAY

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from demand.errors import SettingsError
-from demand.locations import Location, make_parent, reason, write_text
+from demand.locations import Location, reason, write_text
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,6 @@ class Page:
             write_text(file, self.html())
         except OSError as error:
             raise SettingsError(f"--report {file}: {reason(error)}") from None
-
-
-def check_report(file: Location) -> None:
-    """Makes the folder of a report to come, rather now than after the work.
-
-    Raises:
-        SettingsError: a report cannot be there.
-    """
-    try:
-        make_parent(file)
-    except OSError as error:
-        raise SettingsError(f"--report {file}: {reason(error)}") from None
-    if file.is_dir():
-        raise SettingsError(f"--report {file} is a folder: name a file")
 
 
 def _data(figure: go.Figure) -> str:

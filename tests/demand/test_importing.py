@@ -51,6 +51,9 @@ def test_every_table_has_the_contracts_columns_and_order(shop: Dataset) -> None:
         ("c1,o1,2024-01-01,milk,inf,2.5", "quantity cannot be read as double"),
         ("c1,o1,2024-01-01,milk,1,-2.5", "amount is negative"),
         ("c1,o1,2024-02-30,milk,1,2.5", "ts cannot be read as timestamp[us, tz=UTC]"),
+        ("c1,o1,0001-01-01,milk,1,2.5", "ts is not between 1971 and 2099"),
+        ("c1,o1,1970-01-01,milk,1,2.5", "ts is not between 1971 and 2099"),
+        ("c1,o1,9999-12-31,milk,1,2.5", "ts is not between 1971 and 2099"),
         ("c1,o1,2024-01-01,,1,2.5", "item_id is missing"),
         (",o1,2024-01-01,milk,1,2.5", "customer_id is missing"),
     ],
@@ -104,13 +107,13 @@ def test_an_item_is_in_the_catalogue_once_however_many_lines_name_it(tmp_path: P
 
 
 def test_the_manifest_counts_customers_orders_and_time(tmp_path: Path) -> None:
-    lines = [("c2", "o1", 1969), ("c1", "o1", 1950), ("c1", "o2", 1955), ("c1", "o1", 1960)]  # an order of two moments
+    lines = [("c2", "o1", 1999), ("c1", "o1", 1971), ("c1", "o2", 1975), ("c1", "o1", 1980)]  # an order of two moments
     text = "".join(f"{customer},{order},{year}-01-01,milk,1,2.5\n" for customer, order, year in lines)
 
     manifest = import_csv(csv_folder(tmp_path / "csv", HEADER + text), tmp_path / "data")
 
     assert (manifest["customers"], manifest["orders"]) == (2, 3)
-    assert (manifest["first_order"][:4], manifest["last_order"][:4]) == ("1950", "1969")
+    assert (manifest["first_order"][:4], manifest["last_order"][:4]) == ("1971", "1999")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,28 @@ def test_a_second_import_replaces_the_first(tmp_path: Path) -> None:
 
     assert Dataset.open(tmp_path / "data").customer_ids == ["c1", "c2"]
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b", "data"]
+
+
+def test_customers_of_whom_only_the_id_is_known_and_stars_without_words_are_read(tmp_path: Path) -> None:
+    folder = csv_folder(tmp_path / "csv", HEADER + GOOD)
+    (folder / "customers.csv").write_text("customer_id\nc1\n")
+    (folder / "reviews.csv").write_text("customer_id,ts,item_id,rating\nc1,2024-01-02,milk,5\n")
+
+    import_csv(folder, tmp_path / "data")
+
+    (customer,) = Dataset.open(tmp_path / "data").customers()
+    assert customer.attributes == {}
+    assert [(each.rating, each.text) for each in customer.reviews] == [(5, "")]
+
+
+def test_through_a_link_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    import_csv(csv_folder(tmp_path / "csv", HEADER + GOOD), tmp_path / "disk" / "data")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "data")
+
+    import_csv(csv_folder(tmp_path / "csv", HEADER + GOOD + "c2,o2,2024-01-01,milk,1,2.5\n"), tmp_path / "link")
+
+    assert (tmp_path / "link").is_symlink()
+    assert Dataset.open(tmp_path / "disk" / "data").customer_ids == ["c1", "c2"]
 
 
 def test_a_killed_import_leaves_the_old_dataset(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from demand.catalogue import PURCHASES, Catalogue
 from demand.moments import DAY
-from demand.sales import OF_SALES, Sales, visits
+from demand.sales import MOST_DAYS, OF_SALES, Sales, visits
 from demand.tables import TABLES
 
 MILK, BREAD, SALT = range(3)
@@ -55,6 +55,14 @@ def test_later_days_than_are_known_are_like_the_last() -> None:
 
     assert sales.last == 40
     assert np.array_equal(sales.features(np.array([400])), sales.features(np.array([40])))
+
+
+def test_one_wrong_date_does_not_make_a_table_of_centuries() -> None:
+    sales = sales_of([(1, MILK, 10), (1, MILK, 19_000), (2, BREAD, 19_001)])
+
+    assert len(sales.before) == MOST_DAYS + 2
+    assert sales.last == 19_002
+    assert sales.before[-1].tolist() == [[2, 1, 1], [1, 1, 0], [0, 0, 0]]
 
 
 def test_fading_counts_each_order_less_the_older_it_is() -> None:

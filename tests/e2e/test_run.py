@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from modeling.registry import Registry
 from ray_app.chain import BASELINES
 
 
@@ -19,6 +20,7 @@ def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
         )
         assert process.returncode == 0, process.stdout + process.stderr
         results.append(json.loads(process.stdout.strip().splitlines()[-1]))
+        Registry(tmp_path).promote("demand@1")  # the sweep's, which a second run is to leave as it is
 
     first, second = results
     assert set(first["seconds"]) == {"import", "tune", "train", "evaluate", "serve"}
@@ -29,3 +31,5 @@ def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
     assert second["model"] == first["model"]
     assert second["evaluation"] == first["evaluation"]
     assert "reusing" in process.stdout
+    assert first["model"] == "demand@2"
+    assert Registry(tmp_path).resolve("demand@champion").version == 1

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -109,6 +110,16 @@ def test_the_log_of_events_loses_the_customer_too_wherever_it_is(
     assert last_json(out)["found"] == []
 
 
+def test_a_log_of_events_that_is_not_there_is_an_error_and_erases_nothing(home: Path) -> None:
+    before = Dataset.open(home / "data" / "mine").content_hash
+    words = ("--pseudonym-key", home.parent / "key", "--events", home.parent / "evnets.db")
+
+    _, err = demandcast("privacy", "erase", "c003", *words, home=home, code=2)
+
+    assert f"no log of events at {home.parent}/evnets.db" in err
+    assert Dataset.open(home / "data" / "mine").content_hash == before
+
+
 def test_what_is_left_is_listed_and_an_error(home: Path) -> None:
     pseudonym = PseudonymKey(SECRET.encode()).customer("c003")
     (home / "notes.txt").write_text(f"{pseudonym} complained")
@@ -117,6 +128,53 @@ def test_what_is_left_is_listed_and_an_error(home: Path) -> None:
 
     assert f"left: {home / 'notes.txt'}: its text" in out
     assert pseudonym not in out + err
+
+
+def test_a_file_that_cannot_be_read_is_listed_and_the_others_are_erased(home: Path) -> None:
+    (home / "data" / "a.parquet").write_bytes(b"PAR1 of an import that was killed")
+    predictions = home / "data" / "predictions.parquet"
+    pq.write_table(pa.table({"customer_id": [PseudonymKey(SECRET.encode()).customer("c003"), "x"]}), predictions)
+
+    out, _ = demandcast("privacy", "erase", "c003", "--pseudonym-key", home.parent / "key", home=home, code=1)
+
+    assert f"not read: {home / 'data' / 'a.parquet'}: ArrowInvalid" in out
+    assert "0 name the customer" in out
+    assert pq.read_table(predictions)["customer_id"].to_pylist() == ["x"]
+    assert Dataset.open(home / "data" / "mine").manifest["customers"] == 39
+
+
+def test_data_that_is_not_there_is_an_error_and_erases_nothing(home: Path) -> None:
+    before = Dataset.open(home / "data" / "mine").content_hash
+    words = ("--pseudonym-key", home.parent / "key", "--data", home.parent / "mnie")
+
+    _, err = demandcast("privacy", "erase", "c003", *words, home=home, code=2)
+
+    assert f"{home.parent}/mnie is no folder, so nothing was erased" in err
+    assert Dataset.open(home / "data" / "mine").content_hash == before
+
+
+def test_data_of_two_keys_is_erased_with_both(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").write_text("another secret of the company's")
+    words = ("data", "import", "csv", "--path", tmp_path / "csv", "--pseudonym-key", tmp_path / "new")
+    demandcast(*words, "--out", home / "data" / "newer", home=home)
+    keys = [word for name in ("key", "new") for word in ("--pseudonym-key", tmp_path / name)]
+
+    demandcast("privacy", "erase", "c003", *keys, home=home)
+
+    assert [Dataset.open(home / "data" / name).manifest["customers"] for name in ("mine", "newer")] == [39, 39]
+
+
+def test_models_of_other_data_are_not_marked_and_those_that_cannot_be_read_are(home: Path, tmp_path: Path) -> None:
+    words = ("data", "import", "csv", "--path", write_shop(tmp_path / "other", customers=3))
+    demandcast(*words, "--out", home / "data" / "other", home=home)
+    mine, other = (Dataset.open(home / "data" / name).content_hash for name in ("mine", "other"))
+    learned, elsewhere = registered(home, "learned", mine), registered(home, "elsewhere", other, customers=3)
+    unread = registered(home, "unread", mine)
+    (home / "models" / "unread" / "card.json").unlink()
+
+    demandcast("privacy", "erase", "c030", "--pseudonym-key", tmp_path / "key", home=home)
+
+    assert erased_of(home) == {learned: 1, elsewhere: 0, unread: 1}
 
 
 def test_an_erasure_without_the_key_changes_nothing(home: Path) -> None:

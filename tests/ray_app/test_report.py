@@ -11,9 +11,10 @@ from rich.console import Console
 
 from demand.errors import SettingsError
 from demand.protocols import Cutoff
+from ray_app.output import check_file
 from ray_app.reports.card import card_page
 from ray_app.reports.figures import totals_scatter
-from ray_app.reports.page import Grid, Page, Section, check_report
+from ray_app.reports.page import Grid, Page, Section
 from ray_app.reports.sweep import sweep_page
 from training.run import Plan
 from training.settings import Settings
@@ -68,7 +69,7 @@ def test_names_are_text_wherever_they_stand(page: str) -> None:
 def test_a_report_lies_in_a_folder_that_is_made(tmp_path: Path) -> None:
     file = tmp_path / "reports" / "report.html"
 
-    check_report(file)
+    check_file("--report", file)
     Page("title", []).write(file)
 
     assert file.read_text().startswith("<!DOCTYPE html>")
@@ -80,7 +81,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
 
     for impossible in (tmp_path, tmp_path / "file" / "report.html"):
         with pytest.raises(SettingsError, match="--report"):
-            check_report(impossible)
+            check_file("--report", impossible)
 
 
 def test_a_sweeps_report_shows_every_trial_and_what_mattered() -> None:

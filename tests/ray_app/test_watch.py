@@ -63,10 +63,10 @@ class Told:
         self.compared += 1
         return [self.signal]
 
-    def train(self, plan: Any, run: str, model: str, home: Home, _: object) -> tuple[ModelVersion, dict]:
+    def train(self, plan: Any, run: str, home: Home, _: object) -> tuple[ModelVersion, dict]:
         self.trained += 1
         self.plan = plan
-        return Registry(home.folder).register(model, home.models / run, None, {}), {}
+        return Registry(home.folder).register(plan.name, home.models / run, None, {}), {}
 
     def evaluate(self, predictor: Any, dataset: Dataset, protocol: Any, against: Any = ()) -> Any:
         self.dueled += bool(against)

@@ -144,7 +144,7 @@ def test_a_key_opens_what_its_scope_says_and_no_more(file: KeyFile) -> None:
     _, shop = file.create("shop")
     _, till = file.create("till", scope="events")
     _, operator = file.create("operator", scope="admin")
-    door = Door(Keys(file, "0123456789abcdef,admin:fedcba9876543210"))
+    door = Door(Keys(file, "0123456789abcdef,admin:fedcba9876543210,events:till-till-till-till"))
     everybody = {
         "POST /v1/predict": {shop},
         "POST /v1/customers/risk": {shop},
@@ -163,6 +163,7 @@ def test_a_key_opens_what_its_scope_says_and_no_more(file: KeyFile) -> None:
         assert [status(door, f"Bearer {key}", route) for key in (operator, "fedcba9876543210")] == [200, 200]
         assert {key for key in (shop, till) if status(door, f"Bearer {key}", route) == 200} == let_in, route
         assert status(door, "Bearer 0123456789abcdef", route) == (200 if shop in let_in else 403)
+        assert status(door, "Bearer till-till-till-till", route) == (200 if till in let_in else 403)
         assert status(door, "", route) == 401
 
 

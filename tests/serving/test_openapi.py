@@ -57,7 +57,7 @@ def test_any_body_is_answered_as_the_document_says(
 
 @pytest.mark.drill
 @schema.include(method="POST").exclude(path=OF_MANY).parametrize()
-@settings(MADE_UP, max_examples=500)  # of each route, 2,000 in all
+@settings(MADE_UP, max_examples=500)  # of each route, 4,000 in all
 def test_any_of_thousands_of_bodies_is_answered_as_the_document_says(
     case: schemathesis.Case, client: httpx.Client, session: requests.Session
 ) -> None:

@@ -4,10 +4,12 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray import tune
+from rich.console import Console
 
 from demand.dataset import Dataset
 from demand.moments import moment
@@ -15,8 +17,8 @@ from demand.protocols import Cutoff
 from ray_app.presets import load_settings
 from tests.conftest import CUTOFF
 from training.run import Plan
-from tuning.live import LiveTable
-from tuning.plan import SweepPlan
+from tuning.live import LiveTable, ranking_table
+from tuning.plan import SweepPlan, Trial
 from tuning.space import FORMAT, RATE
 from tuning.sweep import run_sweep
 
@@ -64,6 +66,19 @@ def test_trials_try_each_format_and_are_ranked_by_validation(shop: Dataset, tmp_
 
     again = run_sweep(plan, "sweep", tmp_path)
     assert [(trial.id, trial.score()) for trial in again] == [(trial.id, trial.score()) for trial in trials]
+
+
+def test_a_value_of_brackets_is_shown_as_it_is(shop: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    instruction = "[INST] What next? [/INST]"
+    plan = sweep(shop, space={RATE: RATES, "prompt.instruction": [instruction]})
+    table = LiveTable(plan)
+    table.setup()
+
+    table.on_trial_start(0, [], SimpleNamespace(trial_id="t1", config={RATE: 1e-3, "prompt.instruction": instruction}))
+    trial = Trial("t1", "TERMINATED", {"prompt.instruction": instruction}, {})
+    Console(width=200).print(ranking_table([trial], ["ndcg@10"]))
+
+    assert capsys.readouterr().out.count(instruction) == 2
 
 
 @pytest.mark.drill

@@ -88,6 +88,21 @@ def test_rows_that_were_set_aside_go_too(tmp_path: Path) -> None:
     assert left == "c004 | o2 | 2024-01-01 | item a1 | -3 | c003 | s1"  # whose cell is nobody's id, for all one knows
 
 
+def test_a_row_that_was_set_aside_is_found_however_its_id_was_written_and_has_no_addresses(tmp_path: Path) -> None:
+    csv = write_shop(tmp_path / "csv")
+    with (csv / "orders.csv").open("a") as orders:
+        orders.write(" c003 ,o1,2024-01-01,item a1,-3,1,\n")
+    (csv / "reviews.csv").write_text(
+        "customer_id,ts,item_id,rating,text\nc004,2024-01-01,item a1,9,write to a@b.example\n"
+    )
+    data = imported(csv, tmp_path / "data")
+
+    erase_from_dataset(data, Identity(["c003"]))
+
+    (left,) = pq.read_table(tmp_path / "data" / "quarantine.parquet")["text"].to_pylist()
+    assert left == "c004 | 2024-01-01 | item a1 | 9 | write to [email]"
+
+
 def test_a_dataset_of_one_customer_is_not_left_empty(tmp_path: Path) -> None:
     data = imported(write_shop(tmp_path / "csv", customers=1), tmp_path / "data")
 
@@ -100,10 +115,11 @@ def test_pseudonyms_want_the_key_that_made_them(tmp_path: Path) -> None:
     key = PseudonymKey(b"a secret of the company")
     data = imported(write_shop(tmp_path / "csv", customers=3), tmp_path / "data", Guard(key))
 
-    for other in (None, PseudonymKey(b"another secret of it")):
+    other = PseudonymKey(b"another secret of it")
+    for keys in ([], [other]):
         with pytest.raises(DataError, match="give --pseudonym-key"):
-            check_key(data, other)
-    check_key(data, key)
+            check_key(data, keys)
+    check_key(data, [other, key])
     assert erase_from_dataset(data, Identity([key.customer("c001")])) > 0
     assert Dataset.open(tmp_path / "data").customer_ids == sorted(map(key.customer, ("c000", "c002")))
 
@@ -265,6 +281,18 @@ def test_a_file_that_cannot_be_read_is_no_proof(tmp_path: Path) -> None:
 
     assert not proof.clean
     assert proof.unread == (f"{tmp_path / 'torn.parquet'}: ArrowInvalid",)
+
+
+def test_links_that_lead_elsewhere_are_no_proof(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "data").symlink_to(tmp_path / "disk")
+    (tmp_path / "home" / "notes.txt").write_text("nothing")
+    (tmp_path / "home" / "again.txt").symlink_to(tmp_path / "home" / "notes.txt")
+
+    proof = search(tmp_path / "home", Identity([LONG]))
+
+    assert proof == Proof(1, (), (f"{tmp_path / 'home' / 'data'}: a link to elsewhere",))
 
 
 def test_datasets_are_found_wherever_a_killed_process_left_them(tmp_path: Path) -> None:
