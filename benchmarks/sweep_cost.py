@@ -63,7 +63,7 @@ def main() -> None:
     )
     space = {RATE: {"low": given.lr[0], "high": given.lr[1], "log": True}, FORMAT: given.formats}
     console = Console(width=120)
-    connect(trials=True)
+    connect(dashboard=True)
     found: dict[str, list[Trial]] = {}
     clocks = {"none": Clock(), "asha": Clock()}
     with tempfile.TemporaryDirectory() as scratch:

@@ -119,16 +119,22 @@ def files_below(folder: Location) -> "Iterator[Location]":
         yield from _remote(folder).files_below()
 
 
-def passed_over(folder: Location) -> Iterator[tuple[Path, str]]:
-    """What `files_below` leaves out: links that lead out of the folder, and folders that may not be read; and why."""
+def passed_over(folder: Location, within: Iterable[Location]) -> Iterator[tuple[Path, str]]:
+    """What `files_below` leaves out of a local folder, and why: links to what lies in none of the folders `within`, and
+    folders that may not be read."""
     if not isinstance(folder, Path):
         return
+    roots = [os.path.realpath(each) for each in within if isinstance(each, Path)]
     shut: list[OSError] = []
-    root = folder.resolve()
     for place, folders, files in os.walk(folder, onerror=shut.append):
-        links = (each for name in (*folders, *files) if (each := Path(place) / name).is_symlink())
-        yield from ((each, "a link to elsewhere") for each in links if not each.resolve().is_relative_to(root))
-    yield from ((Path(error.filename), reason(error)) for error in shut)
+        for link in (each for name in (*folders, *files) if (each := Path(place) / name).is_symlink()):
+            target = Path(os.path.realpath(link))
+            if target.exists() and not any(target.is_relative_to(root) for root in roots):
+                yield link, "a link to elsewhere"
+    for error in shut:
+        unread = Path(error.filename)
+        if not isinstance(error, FileNotFoundError) and unread.name != "lost+found":  # a file system's own
+            yield unread, reason(error)
 
 
 def write_text(file: Location, text: str) -> None:

@@ -47,7 +47,7 @@ class Sales:
 
         Args:
             days, items: (L,) of each line; several may be of one day and item. What sold more than MOST_DAYS before the
-                last day counts as sold that long before it.
+                last day counts as sold before the first.
             counts: (L, 3), what a line adds to each of `before`.
             size: V.
         """
@@ -55,9 +55,8 @@ class Sales:
             return cls.none(size)
         last = int(days.max())
         first = max(int(days.min()), last - MOST_DAYS)
-        days = np.maximum(days, first)
         before = np.zeros((last - first + 2, size, 3), dtype=np.int32)
-        np.add.at(before, (days - first + 1, items), counts)
+        np.add.at(before, (np.maximum(days - first + 1, 0), items), counts)
         return cls(first, np.cumsum(before, axis=0, dtype=np.int32))
 
     @property

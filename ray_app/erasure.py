@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -76,9 +77,10 @@ def erase(
         for cache in CACHES:
             remove(home.folder / cache)
     rows = {folder: erase_from_dataset(each, who) for folder, each in found.items()}
-    files = [file for folder in folders for file in erase_from_files(folder, who)]
-    files += [str(each.url) for each in databases if erase_rows(each, who)]
-    proofs = [search(folder, who) for folder in folders]
+    changed, left = zip(*(erase_from_files(folder, who) for folder in folders), strict=True)
+    files = [*chain.from_iterable(changed), *(str(each.url) for each in databases if erase_rows(each, who))]
+    proofs = [Proof(0, (), tuple(chain.from_iterable(left)))]
+    proofs += [search(folder, who, folders) for folder in folders]
     proofs += [search_database(each, who) for each in databases]
     return Erasure({folder: count for folder, count in rows.items() if count}, files, models, _together(proofs))
 
@@ -160,5 +162,5 @@ def _together(proofs: Sequence[Proof]) -> Proof:
     return Proof(
         sum(each.searched for each in proofs),
         tuple(place for each in proofs for place in each.found),
-        tuple(file for each in proofs for file in each.unread),
+        tuple(dict.fromkeys(file for each in proofs for file in each.unread)),
     )

@@ -7,7 +7,7 @@ from ray.train import Result
 from rich.console import Console
 
 from demand.dataset import Dataset
-from demand.errors import DataError, SettingsError
+from demand.errors import DataError, SettingsError, StoppedRunError
 from demand.locations import Location, absolute, location, write_text
 from demand.protocols import protocol as by_name
 from modeling.checkpoint import load_checkpoint
@@ -90,17 +90,25 @@ def make_sweep(**fields: Any) -> SweepPlan:
 
 
 def train(plan: Plan, run: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
-    """Trains, or goes on with, a run, registers its model and returns the version and its validation metrics."""
+    """Trains, or goes on with, a run, registers its model and returns the version and its validation metrics.
+
+    Raises:
+        DataError: the data is not, or is no longer, what the run began with.
+        StoppedRunError: it could not go on; the message says how to resume it.
+    """
     plan.dataset()  # as the run began with it; rather now than when a cluster stands
     save_plan(plan, home.runs / f"{run}.json")
     connect()
     private = plan.settings.privacy.epsilon is not None
-    checkpoint, metrics = best(_fitted(plan, run, home, console), home.runs, private)
-    if not plan.settings.training.refit:
-        return register(plan, run, checkpoint, metrics, home, console)
-    again = refitted(plan, metrics)
-    console.print(f"training again for {again.settings.training.epochs} epochs, validation orders too")
-    refit = last(_fitted(again, f"{run}-refit", home, console), home.runs)
+    refit = None
+    try:
+        checkpoint, metrics = best(_fitted(plan, run, home, console), home.runs, private)
+        if plan.settings.training.refit:
+            again = refitted(plan, metrics)
+            console.print(f"training again for {again.settings.training.epochs} epochs, validation orders too")
+            refit = last(_fitted(again, f"{run}-refit", home, console), home.runs)
+    except StoppedRunError as error:
+        raise StoppedRunError(f"{error} (demandcast train --resume {run})") from None
     return register(plan, run, checkpoint, metrics, home, console, refit)
 
 

@@ -25,9 +25,13 @@ ERASED = "erased"
 
 
 def datasets(folder: Location) -> list[Dataset]:
-    """Every dataset below a folder, those too that a killed process left behind."""
-    manifests = [file for file in files_below(folder) if file.name == MANIFEST]
-    return [Dataset.open(file.parent) for file in manifests if (file.parent / "orders.parquet").is_file()]
+    """Every whole dataset below a folder, those too that a killed process left behind; the search reads the others."""
+    found = []
+    for file in files_below(folder):
+        if file.name == MANIFEST and (file.parent / "orders.parquet").is_file():
+            with suppress(DataError):
+                found.append(Dataset.open(file.parent))
+    return found
 
 
 def check_key(dataset: Dataset, keys: Sequence[PseudonymKey]) -> None:
@@ -82,18 +86,23 @@ def erase_from_dataset(dataset: Dataset, who: Identity) -> int:
     return gone
 
 
-def erase_from_files(folder: Location, who: Identity) -> list[str]:
+def erase_from_files(folder: Location, who: Identity) -> tuple[list[str], list[str]]:
     """Takes a customer's rows out of all Parquet files with customers below a folder, such as predictions, and of all
-    SQLite files; returns the files that had some. Those of datasets are written with their manifest instead.
+    SQLite files. Those of datasets are written with their manifest instead.
 
-    What cannot be read or written now is left to the search, which tells what it still holds.
+    Returns:
+        The files that had some, and those that could not be read or written now, with the reason.
     """
-    changed = []
+    changed, left = [], []
     for file in files_below(folder):
-        with suppress(OSError, pa.ArrowException, DataError):
+        try:
             if _erase_from_file(file, who):
                 changed.append(str(file))
-    return changed
+        except FileNotFoundError:
+            continue  # a passing one, of a database or of another process
+        except (OSError, pa.ArrowException, DataError) as error:
+            left.append(f"{file}: {type(error).__name__}")
+    return changed, left
 
 
 def _erase_from_file(file: Location, who: Identity) -> int:

@@ -2,7 +2,7 @@
 
 import csv
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,12 @@ class Proof:
         return not self.found and not self.unread
 
 
-def search(folder: Location, who: Identity) -> Proof:
-    """Reads every file below a folder: Parquet and Arrow decoded, SQLite by tables and bytes, others as they are."""
+def search(folder: Location, who: Identity, others: Iterable[Location] = ()) -> Proof:
+    """Reads every file below a folder: Parquet and Arrow decoded, SQLite by tables and bytes, others as they are.
+
+    Args:
+        others: folders that are searched too, into which links may lead.
+    """
     searched, found, unread = 0, [], []
     for file in files_below(folder):
         try:
@@ -52,7 +56,7 @@ def search(folder: Location, who: Identity) -> Proof:
             continue  # a passing one, of a database or of another process
         except (OSError, pa.ArrowException, DataError) as error:
             unread.append(f"{file}: {type(error).__name__}")
-    unread += [f"{place}: {why}" for place, why in passed_over(folder)]
+    unread += [f"{place}: {why}" for place, why in passed_over(folder, [folder, *others])]
     return Proof(searched, tuple(found), tuple(unread))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from demand.errors import SettingsError, StoppedRunError
+from demand.errors import SettingsError
 from demand.locations import Location
 from ray_app.commands.options import (
     RESUMED,
@@ -86,8 +86,6 @@ def train(
     except KeyboardInterrupt:
         say(f"stopped: go on with 'demandcast train --resume {run}'")
         raise
-    except StoppedRunError as error:
-        raise StoppedRunError(f"{error} (demandcast train --resume {run})") from None
     say(f"{version}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()) + " (validation)")
     if CHAMPION in version.aliases:
         say(f"{version} is {plan.name}@{CHAMPION}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from demand.errors import SettingsError, StoppedRunError
+from demand.errors import SettingsError
 from demand.formats import FORMATS
 from demand.locations import Location
 from ray_app.commands.options import (
@@ -124,8 +124,6 @@ def tune(
     except KeyboardInterrupt:
         say(f"stopped: go on with 'demandcast tune --resume {sweep_name}'")
         raise
-    except StoppedRunError as error:
-        raise StoppedRunError(f"{error} (demandcast tune --resume {sweep_name})") from None
     console.print(ranking_table(trials_ranked, sweep.objectives))
     say(f"{version} is the best trial's model, now challenger")
     say(f"report: {home.sweeps / sweep_name / jobs.REPORT}")

@@ -62,6 +62,7 @@ def test_one_wrong_date_does_not_make_a_table_of_centuries() -> None:
 
     assert len(sales.before) == MOST_DAYS + 2
     assert sales.last == 19_002
+    assert sales.before[0].tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0]]
     assert sales.before[-1].tolist() == [[2, 1, 1], [1, 1, 0], [0, 0, 0]]
 
 

@@ -20,7 +20,9 @@ def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
         )
         assert process.returncode == 0, process.stdout + process.stderr
         results.append(json.loads(process.stdout.strip().splitlines()[-1]))
-        Registry(tmp_path).promote("demand@1")  # the sweep's, which a second run is to leave as it is
+        if len(results) == 1:
+            assert Registry(tmp_path).resolve("demand@champion").version == 2
+            Registry(tmp_path).promote("demand@1")  # the sweep's, which a second run is to leave as it is
 
     first, second = results
     assert set(first["seconds"]) == {"import", "tune", "train", "evaluate", "serve"}

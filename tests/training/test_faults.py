@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from demand.dataset import Dataset
-from demand.errors import TrainingError
+from demand.errors import StoppedRunError, TrainingError
 from modeling.snapshot import checkpoint_of, verify_snapshot
 from tests.processes import below
 from tests.training.runs import losses, plan
@@ -97,7 +97,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_named_and_the_last_checkpoint_stays(shop: Dataset, small_disk: Path) -> None:
     prepared = prepare(plan(shop, microbatch_tokens=256, reports_per_epoch=6, max_failures=0))
 
-    with pytest.raises(TrainingError, match=r"No space left on device.*--resume full"):
+    with pytest.raises(StoppedRunError, match=r"No space left on device.*goes on from its last checkpoint"):
         fit(prepared, "full", small_disk)
 
     first = min((small_disk / "full").glob("checkpoint_*/"), key=lambda folder: folder.name)

@@ -140,7 +140,8 @@ def test_predictions_and_databases_lose_the_customers_rows_and_bytes(tmp_path: P
     pq.write_table(table, tmp_path / "predictions.parquet")
     log_of_events(tmp_path / "events.db", customer, "other", customer)
 
-    changed = erase_from_files(tmp_path, Identity([customer]))
+    changed, left = erase_from_files(tmp_path, Identity([customer]))
+    assert not left
 
     assert changed == [str(tmp_path / "events.db"), str(tmp_path / "predictions.parquet")]
     assert pq.read_table(tmp_path / "predictions.parquet")["customer_id"].to_pylist() == ["a", "b"]
@@ -149,7 +150,7 @@ def test_predictions_and_databases_lose_the_customers_rows_and_bytes(tmp_path: P
     database.close()
     assert not any(customer.encode() in file.read_bytes() for file in tmp_path.glob("events.db*"))
     assert search(tmp_path, Identity([customer])).clean
-    assert erase_from_files(tmp_path, Identity([customer])) == []
+    assert erase_from_files(tmp_path, Identity([customer])) == ([], [])
 
 
 ids = st.text(st.sampled_from("ab1-: |\"'%_é"), min_size=1, max_size=10) | st.sampled_from(
@@ -165,7 +166,7 @@ def test_nobody_else_goes_whatever_ids_look_like(customers: list[str], customer:
         pq.write_table(pa.table({"customer_id": customers, "rank": range(len(customers))}), folder / "p.parquet")
         log_of_events(folder / "events.db", *customers)
 
-        changed = erase_from_files(folder, Identity([customer]))
+        changed, _ = erase_from_files(folder, Identity([customer]))
 
         others = [each for each in customers if each != customer]
         assert bool(changed) == (len(others) < len(customers))
@@ -289,10 +290,14 @@ def test_links_that_lead_elsewhere_are_no_proof(tmp_path: Path) -> None:
     (tmp_path / "home" / "data").symlink_to(tmp_path / "disk")
     (tmp_path / "home" / "notes.txt").write_text("nothing")
     (tmp_path / "home" / "again.txt").symlink_to(tmp_path / "home" / "notes.txt")
+    (tmp_path / "home" / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "home" / "circle").symlink_to(tmp_path / "home" / "circle")
 
     proof = search(tmp_path / "home", Identity([LONG]))
 
     assert proof == Proof(1, (), (f"{tmp_path / 'home' / 'data'}: a link to elsewhere",))
+    assert search(tmp_path / "home", Identity([LONG]), [tmp_path / "disk"]).clean
+    assert search(tmp_path / "nothing", Identity([LONG])).clean
 
 
 def test_datasets_are_found_wherever_a_killed_process_left_them(tmp_path: Path) -> None:
