@@ -117,8 +117,8 @@ class Tally:
 
     def add(self, lines: pa.Table) -> None:
         """Counts PURCHASES of some customers: all of theirs."""
-        by_order = lines.group_by(["customer_id", "order_id", "item_id"], use_threads=False)
-        purchases = by_order.aggregate([("quantity", "sum"), ("amount", "sum"), ("ts", "min")])
+        by_order = lines.group_by(["customer_id", "ts", "order_id", "item_id"], use_threads=False)
+        purchases = by_order.aggregate([("quantity", "sum"), ("amount", "sum")])
         figures_L3 = np.stack(
             [np.ones(len(purchases)), *(np.asarray(purchases[name]) for name in ("quantity_sum", "amount_sum"))], axis=1
         )
@@ -130,7 +130,7 @@ class Tally:
         items = items[known]
         np.add.at(self._totals, items, figures_L3[known])
         customers = np.asarray(purchases["customer_id"].combine_chunks().dictionary_encode().indices)[known]
-        times = np.asarray(purchases["ts_min"].cast(pa.int64()))[known]
+        times = np.asarray(purchases["ts"].cast(pa.int64()))[known]
         self._days.append((items * DAYS + times // DAY - FIRST_DAY, visits(customers, items, times)))
         if sum(len(cells) for cells, _ in self._days[1:]) > max(len(self._days[0][0]), FEWEST_ADDED):
             self._add_up()

@@ -173,7 +173,8 @@ class Renderer:
             return []
         times = np.array([order.ts for order in customer.orders], dtype=np.int64)
         baskets = [self._indices(order) for order in customer.orders]
-        moments, days = times, np.full(len(times), NEXT_ORDER)
+        moments = np.unique(times)
+        days = np.full(len(moments), NEXT_ORDER)
         if rng:
             moments = _moments(times[0], end, rng)
             days = _days(moments, end, rng)
@@ -198,7 +199,7 @@ class Renderer:
             while asked < len(questions) and questions[asked].moment <= event.ts:
                 self._ask(writer, questions[asked])
                 asked += 1
-            writer.tokens += self._written(event, previous)
+            writer.tokens += self._written(event, previous)[: self.format.history_tokens]
             if isinstance(event, Order):
                 previous = event.ts
         for question in questions[asked:]:
@@ -219,7 +220,8 @@ class Renderer:
         return tokens
 
     def _written(self, event: Event, previous: int | None) -> list[int]:
-        """An event's tokens; of an order, with the gap since the previous one."""
+        """An event's tokens, of which a prompt takes as many as a history may have; of an order, with the gap since the
+        previous one."""
         if isinstance(event, Order):
             return self._order(event, previous)
         if isinstance(event, Browsing):
@@ -266,7 +268,7 @@ class Renderer:
 
     def _size(self, event: Event) -> int:
         """Tokens that an event takes, if it is not the first."""
-        return len(self._written(event, previous=0))
+        return min(len(self._written(event, previous=0)), self.format.history_tokens)
 
     def _events(self, customer: Customer) -> list[Event]:
         """All events that the format writes, in time order; what happens at the same moment keeps its kind's order."""

@@ -42,10 +42,6 @@ class Basket:
         sums = [np.bincount(places, [line[column] for line in lines], len(items)) for column in (1, 2)]
         return cls(items, sums[0], sums[1])
 
-    def only(self, kept: np.ndarray) -> "Basket":
-        """The lines where a boolean array says so."""
-        return Basket(self.items[kept], self.quantities[kept], self.amounts[kept])
-
 
 @dataclass(frozen=True)
 class Question:

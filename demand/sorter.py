@@ -41,7 +41,7 @@ class Sorter:
         if not self._runs:
             yield self._sorted(self._waiting)
             return
-        if self._waiting:
+        if any(map(len, self._waiting)):
             self._spill()
         while len(self._runs) > FAN_IN:
             groups = [self._runs[start : start + FAN_IN] for start in range(0, len(self._runs), FAN_IN)]

@@ -40,6 +40,8 @@ class Vocabulary:
         """`text_size` is B where a pretrained model has more rows than its tokenizer has tokens."""
         self.tokenizer = tokenizer
         self.tokenizer.encode_special_tokens = True  # a tokenizer's own "<|end|>" in a text is text, too
+        self.tokenizer.no_truncation()  # a pretrained one may have both set for its own use
+        self.tokenizer.no_padding()
         self.item_count = item_count
         self.first_control = text_size or tokenizer.get_vocab_size()
         self.first_item = self.first_control + len(CONTROL)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 ITEMS, ORDERS, LIKELIEST = 5, 8, 20
 HORIZON_DAYS = 28
-TOLERANCE = 0.02
-"""Chances may differ by so much: other devices and precisions round otherwise."""
+TOLERANCE, SHARE, LEAST = 0.02, 0.2, 0.001
+"""Chances may differ by so much, and small ones by so large a share and a little: other devices and precisions round
+otherwise."""
 
 
 class Golden(BaseModel):
@@ -79,7 +80,7 @@ def check_golden_requests(predictor: "Predictor") -> None:
     index = predictor.catalogue.index
     for number, (each, row) in enumerate(zip(asked, _chances(predictor, asked), strict=True), start=1):
         for item, chance in each.chances.items():
-            if item not in index or abs(row[index[item]] - chance) > TOLERANCE:
+            if item not in index or abs(row[index[item]] - chance) > min(TOLERANCE, SHARE * chance + LEAST):
                 now = f"{row[index[item]]:.3f}" if item in index else "unknown"
                 raise CheckpointError(
                     f"golden request {number} is answered otherwise than when the model was made: "

@@ -54,7 +54,7 @@ def fixed_size(
     if budget is not None and cost is not None:
         if not cost > 0:
             raise SettingsError(f"asking one customer must cost something, not {cost:g}: else no budget says how many")
-        size = int(budget // cost)
+        size = int(round(budget / cost, 6))  # 100 at .1 each are 1,000, and not 999
     if size is not None:
         _check(size, smallest)
     return size

@@ -77,29 +77,29 @@ def recommend(
     )
     allowed = allowed_items(catalogue, wish, owned)
     prices = catalogue.prices
-    worth = np.where(allowed, chances if wish.by == "chance" else amounts, -np.inf)
+    worth = (chances if wish.by == "chance" else amounts).astype(np.float64)
     chosen: list[Recommended] = []
     taken: Counter[int] = Counter()
     left = wish.budget or 0.0
+    new = int(round(wish.explore * wish.size, 6))
     for place in range(wish.size):
-        fits = worth > -np.inf
+        fits = allowed.copy()
         if wish.budget is not None:
             fits &= prices <= left
-        if place < int(wish.explore * wish.size):
+        if place < new:
             fits &= ~owned
-        if wish.per_category:
-            full = [category for category, count in taken.items() if count >= wish.per_category]
-            fits &= ~np.isin(catalogue.categories, full)
         if not fits.any():
             continue  # none is new; what the customer knows may still fill the list
-        discount = np.ones(len(catalogue))
-        for category, count in taken.items():
-            discount[catalogue.categories == category] = (1 - wish.diversity) ** count
-        item = int(np.argmax(np.where(fits, worth * discount, -np.inf)))
+        item = int(np.argmax(np.where(fits, worth, -np.inf)))
         chosen.append(Recommended(item, not owned[item], float(prices[item]) if np.isfinite(prices[item]) else None))
-        taken[int(catalogue.categories[item])] += 1
         left -= prices[item]
-        worth[item] = -np.inf
+        allowed[item] = False
+        category = int(catalogue.categories[item])
+        taken[category] += 1
+        if wish.diversity:
+            worth[catalogue.categories == category] *= 1 - wish.diversity
+        if taken[category] == wish.per_category:
+            allowed[catalogue.categories == category] = False
     order = np.argsort([-(chances if wish.by == "chance" else amounts)[each.item] for each in chosen], kind="stable")
     return [chosen[place] for place in order]
 
@@ -115,7 +115,7 @@ def allowed_items(catalogue: Catalogue, wish: Wish, owned: np.ndarray) -> np.nda
         allowed &= np.isin(catalogue.item_ids, list(wish.in_stock))
     allowed &= ~np.isin(catalogue.item_ids, list(wish.never))
     if wish.categories is not None:
-        allowed &= np.isin(catalogue.table["category"].to_pylist(), list(wish.categories))
+        allowed &= np.array([each in wish.categories for each in catalogue.table["category"].to_pylist()], dtype=bool)
     if not wish.repeats:
         allowed &= ~(owned & bought_once(catalogue))
     if wish.budget is not None:

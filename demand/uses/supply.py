@@ -121,7 +121,7 @@ class Past:
     """A period that is over.
 
     Attributes:
-        expected: of it, with nothing known of it, (..., V).
+        expected: of it, asked as of its beginning, (..., V); the model may have learned from it.
         sold: units that were really sold in it, (..., V).
     """
 

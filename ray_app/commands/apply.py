@@ -104,10 +104,16 @@ def forecast(
     All parts add up. The two periods before, as long as the horizon, are forecast too: they say how items sell against
     what is expected of them, and how far totals are off.
     """
+    from demand.moments import DAY
     from demand.uses.supply import Split
+    from modeling.checkpoint import load_checkpoint
+    from training.drift import trained_before
     from training.forecasting import forecast as forecast_all
 
     version, asked = asked_of(data, as_of, model, horizon_days, out)
+    card = load_checkpoint(version.checkpoint).card
+    if "trained_before" in card and trained_before(card) > asked.as_of - 2 * horizon_days * DAY:
+        say("the model has learned from the periods before, by which intervals are made: they may be too narrow")
     with console.status(f"forecasting with {version}"):
         found = forecast_all(asked, Split(by, stores, weeks), out)
     units, amount = float(found.expected.units.sum()), float(found.expected.amount.sum())

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from demand.catalogue import Catalogue
 from demand.customer import Browsing, Customer, Order, Review
@@ -124,6 +125,26 @@ def test_the_oldest_orders_give_way_when_history_is_long() -> None:
 
     assert 60 <= len(prompt) - len(["start", "question"]) <= 64
     assert len(prompt.record) == 300
+
+
+def test_an_order_that_is_longer_than_a_history_is_written_as_far_as_it_fits() -> None:
+    customer = Customer("c1", orders=(Order(10 * DAY, ("b", "m", "r"), (1, 1, 1), (3.0, 2.0, 1.0)),))
+    short = renderer("compact", history_tokens=2)
+
+    assert written(short.prompt(customer, 20 * DAY)) == "<start>[Bananas][Milk]<next-order>"
+    (training,) = short.training_prompts(customer, 40 * DAY, np.random.default_rng(0))
+    assert written(training).replace("<next-order>", "").endswith("[Bananas][Milk]")
+
+
+def test_a_pretrained_tokenizers_own_lengths_do_not_count() -> None:
+    tokenizer = Tokenizer.from_str(VOCABULARY.tokenizer.to_str())
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding(length=5)
+
+    vocabulary = Vocabulary(tokenizer, 3)
+
+    for text in ("a", "abababab"):
+        assert vocabulary.text(text) == VOCABULARY.text(text)
 
 
 def test_text_cannot_forge_control_or_item_tokens() -> None:

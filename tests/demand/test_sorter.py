@@ -41,6 +41,17 @@ def test_no_rows_are_a_table_too(tmp_path: Path) -> None:
     assert table.equals(SCHEMA.empty_table())
 
 
+def test_a_chunk_without_a_good_row_at_the_end_is_no_run(tmp_path: Path) -> None:
+    sorter = Sorter(SCHEMA, KEYS, tmp_path, run_bytes=1)
+    rows = pa.table([["b", "a"], [1, 2], [1, 2]], schema=SCHEMA)
+    for each in (rows, rows, SCHEMA.empty_table()):
+        sorter.add(each)
+
+    table = pa.concat_tables(sorter.tables())
+
+    assert table["who"].to_pylist() == ["a", "a", "b", "b"]
+
+
 def test_an_import_through_the_disk_is_that_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_shop(tmp_path / "csv", customers=10)
     chunks = list(source("csv", SourceOptions(path=folder)))

@@ -30,6 +30,8 @@ def test_a_threshold_or_a_budget_says_how_many() -> None:
 def test_what_needs_no_chances_is_refused_before_anybody_is_asked() -> None:
     assert fixed_size(size=12) == 12
     assert fixed_size(budget=25.0, cost=2.0) == 12
+    assert fixed_size(budget=100.0, cost=0.1) == 1_000
+    assert fixed_size(budget=1.0, cost=0.1) == 10
     assert fixed_size(threshold=0.5) is None
     with pytest.raises(SettingsError, match="would be 5, and 10 are the fewest"):
         fixed_size(budget=11.0, cost=2.0)
