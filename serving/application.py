@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL
 
 from demand.errors import CheckpointError, SettingsError
 from demand.locations import Location
+from serving.door import LOOPBACK
 from serving.ingress import Ingress
 from serving.keys import Keys
 from serving.models import Models, check
@@ -30,7 +31,6 @@ from serving.tracing import tracing
 NAME = "demandcast"
 ANSWER_SECONDS = 10.0
 LOGS = LoggingConfig(encoding="JSON")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 """With it Ray Serve's processes listen on all addresses, so that HAProxy on other nodes finds them."""
 
@@ -162,7 +162,13 @@ def application(served: Served, models: Models, room: bool, generation: int = 1,
     )
     ingress = Ingress.options(**options, max_surge_percent=SURGE_PERCENT)  # type: ignore[attr-defined]
     bound: Application = ingress.bind(
-        replicas.bind(), served.keys, served.cache_megabytes, served.scaling.sleeps, served.events, served.registry
+        replicas.bind(),
+        served.keys,
+        served.cache_megabytes,
+        served.scaling.sleeps,
+        served.events,
+        served.registry,
+        served.open,
     )
     return bound
 

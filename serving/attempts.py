@@ -44,8 +44,9 @@ class Attempts:
         second = asyncio.ensure_future(ask())
         try:
             await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
-            early, late = (first, second) if first.done() else (second, first)
-            return await (late if isinstance(early.exception(), self._fatal) else early)
+            if first.done():
+                return await (second if isinstance(first.exception(), self._fatal) else first)
+            return await (first if second.exception() else second)  # whose failure is no reason to give up the first
         finally:
             second.cancel()
             self._impatient -= 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,10 @@ from demand.errors import ConflictError, LogError, LogFullError, RecordError
 from demand.events.log import CONNECTIONS, EventLog
 from demand.moments import moment
 from serving.events import AppendedResponse, EventsRequest, FeedbackRecord, FeedbackRequest
-from serving.problems import Problem, invalid
+from serving.problems import Problem, refused
 from serving.schemas import MOST_CUSTOMERS
 
+log = logging.getLogger("ray.serve")
 SECONDS = 30.0
 """That a request to the log may take, its waiting included."""
 ID, LATER_ID = re.compile(rb'customers?"\s*:\s*(?:\[\s*)?"'), re.compile(rb'\}\s*,\s*"(?:[^"\\]|\\.)*+"\s*[,\]]')
@@ -56,11 +58,15 @@ class Clerk:
 
         return await self._with_log(append, writes="feedback")
 
-    async def look_up(self, body: bytes) -> bytes:
-        """A request with records in place of ids; what cannot be read is left to whoever answers."""
+    async def look_up(self, body: bytes, seconds: float = SECONDS) -> bytes:
+        """A request with records in place of ids; what cannot be read is left to whoever answers.
+
+        Args:
+            seconds: that are left for it.
+        """
         if self._log is None or not names_ids(body):
             return body
-        return await self._with_log(lambda log: _with_records(body, log))
+        return await self._with_log(lambda log: _with_records(body, log), seconds=seconds)
 
     async def record(self, customer_id: str) -> bytes:
         """JSON of a customer's record, with all that is known by now."""
@@ -74,16 +80,16 @@ class Clerk:
         """Ids of customers in order, from behind `after` on."""
         return await self._with_log(lambda log: log.customer_ids(after, limit))
 
-    async def _with_log(self, work: Callable[[EventLog], Done], writes: str = "") -> Done:
+    async def _with_log(self, work: Callable[[EventLog], Done], writes: str = "", seconds: float = SECONDS) -> Done:
         """`writes`: the field of the request that is written, if any is; its places are those of a conflict."""
         if self._log is None:
             raise Problem(404, "this endpoint keeps no log of events: demandcast serve --events URL")
         threads = self._writer if writes else self._readers
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(seconds):
                 return await asyncio.get_running_loop().run_in_executor(threads, work, self._log)
         except ValidationError as error:
-            raise invalid(error.errors(include_url=False, include_input=False)) from None
+            raise refused(error) from None
         except RecordError as error:
             raise Problem(422, str(error), [{"field": error.field, "reason": error.reason}]) from None
         except ConflictError as error:
@@ -92,7 +98,8 @@ class Clerk:
             raise Problem(409, f"{named[0]['field']}: {reason}; nothing was taken", named) from None
         except LogFullError:
             raise Problem(507, "the log of events is full; nothing was taken") from None
-        except (LogError, TimeoutError):
+        except (LogError, TimeoutError) as error:
+            log.error("the log of events: %s", error or "no answer in time")
             raise Problem(503, "the log of events cannot be used now; to send the same again is safe") from None
 
 

@@ -5,20 +5,23 @@ import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from serving.console import CONSOLE
+from serving.documentation import DOCUMENTATION
 from serving.keys import Keys, Scope
 from serving.problems import Problem
 
 BEARER = "bearer "
 THREADS = 4
 """In which keys are derived."""
-OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json", CONSOLE)
-"""Paths that need no key, nor do the files below CONSOLE."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+OPEN = ("/healthz", "/readyz", "/openapi.json", CONSOLE, DOCUMENTATION)
+"""Paths that need no key, nor do the files below the last two."""
 SCOPES: Mapping[str, tuple[Scope, ...]] = {
     "POST /v1/events": ("events",),
     "POST /v1/feedback": ("predict", "events"),
@@ -31,6 +34,12 @@ CUSTOMERS = "/v1/customers"
 """What lies below, but for what is named, is for admin alone: records of customers."""
 
 
+def is_open(route: str) -> bool:
+    """Whether a route, "METHOD PATH", needs no key."""
+    path = route.partition(" ")[2]
+    return path in OPEN or path.startswith((f"{CONSOLE}/", f"{DOCUMENTATION}/"))
+
+
 def scopes(route: str) -> tuple[Scope, ...]:
     """That open a route, "METHOD PATH"."""
     path = route.partition(" ")[2]
@@ -41,26 +50,38 @@ def scopes(route: str) -> tuple[Scope, ...]:
 class Door:
     """Lets requests through. Counts are of this process, of which an application has one."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+    def __init__(self, keys: Keys, open_: bool = False) -> None:
+        """
+        Args:
+            open_: where there are no keys, pages of other sites may ask, too.
+        """
+        self._keys, self._open = keys, open_
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._threads = ThreadPoolExecutor(THREADS, "door")  # its own: nothing that is slow elsewhere shall close it
 
-    async def refuses(self, route: str, authorization: str) -> Problem | None:
-        """As `refused`, in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.refused, route, authorization)
+    async def refuses(self, route: str, authorization: str, origin: str = "") -> Problem | None:
+        """As `refused`, in a thread where a key may have to be derived."""
+        if is_open(route) or not self._keys.wanted:
+            return self.refused(route, authorization, origin)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self.refused, route, authorization, origin)
 
-    def refused(self, route: str, authorization: str) -> Problem | None:
+    def refused(self, route: str, authorization: str, origin: str = "") -> Problem | None:
         """Why a request is not let through: 401 without a good key, 403 beyond its scope, 429 where it asked too often.
 
-        Deriving what a key holds takes a while.
+        Deriving what a key holds takes a while. Where no key is wanted, whoever uses this machine may ask, but no page
+        of another site that stands open in its browser.
 
         Args:
             route: "METHOD PATH".
             authorization: the header, "Bearer KEY".
+            origin: the header, which browsers send.
         """
-        path = route.partition(" ")[2]
-        if path in OPEN or path.startswith(f"{CONSOLE}/") or not self._keys.wanted:
+        if is_open(route):
+            return None
+        if not self._keys.wanted:
+            if origin and not self._open and urlsplit(origin).hostname not in LOOPBACK:
+                return Problem(403, "pages of other sites may not ask: make a key, or serve with --without-keys")
             return None
         bearer = authorization[: len(BEARER)].lower() == BEARER
         key = self._keys.find(authorization[len(BEARER) :].strip()) if bearer else None

@@ -49,9 +49,8 @@ class Gate:
 
         problem = None
         if self.door:
-            authorization = Headers(scope=scope).get("authorization", "")
-            route = f"{scope['method']} {scope['path']}"
-            problem = await self.door.refuses(route, authorization)
+            headers, route = Headers(scope=scope), f"{scope['method']} {scope['path']}"
+            problem = await self.door.refuses(route, headers.get("authorization", ""), headers.get("origin", ""))
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = None if problem else await _read_body(scope, receive)

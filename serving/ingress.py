@@ -21,6 +21,7 @@ from serving.attempts import Attempts
 from serving.clerk import Clerk
 from serving.console import router as console
 from serving.document import Api
+from serving.documentation import router as documentation
 from serving.door import Door
 from serving.events import AppendedResponse, CustomersRequest, CustomersResponse, RecordRequest
 from serving.gate import Gate
@@ -41,12 +42,15 @@ can take one many seconds of work, which would be done twice."""
 BATCH_AT_ONCE = 32
 """Requests of a batch that are looked up, sent and waited for: half of those that may wait for a replica to wake."""
 api = Api(
+    docs_url=None,  # FastAPI's pages come from elsewhere
+    redoc_url=None,
     title="demandcast",
     description="What each customer will want next. Errors are problem documents (RFC 9457).",
     version="1",
 )
 api.add_middleware(Gate)
 api.include_router(console)
+api.include_router(documentation)
 
 
 @api.exception_handler(Problem)
@@ -61,7 +65,9 @@ async def _invalid(_: Request, error: RequestValidationError) -> Response:
 
 @api.exception_handler(HTTPException)
 async def _http(_: Request, error: HTTPException) -> Response:
-    return Problem(error.status_code, str(error.detail)).answer.response()
+    response = Problem(error.status_code, str(error.detail)).answer.response()
+    response.headers.update(error.headers or {})
+    return response
 
 
 @api.exception_handler(Exception)
@@ -82,6 +88,7 @@ class Ingress:
         sleeps: bool = False,
         events: URL | None = None,
         registry: Location | None = None,
+        open_: bool = False,
     ) -> None:
         self.replicas = replicas
         self._sleeps = sleeps
@@ -92,7 +99,7 @@ class Ingress:
         self._attempts = Attempts(MOST_IMPATIENT, RayActorError)
         self._metrics = IngressMetrics()
         self._clerk = Clerk(events)
-        Gate.door = Door(keys) if keys else None
+        Gate.door = Door(keys, open_) if keys else None
 
     def reconfigure(self, config: dict[str, Any]) -> None:
         """Called at the start, and when other models are to be served."""
@@ -237,7 +244,8 @@ class Ingress:
         """Within DEADLINE_SECONDS of `begin`, by time.perf_counter; by default of now."""
         begin = begin or time.perf_counter()
         try:
-            body = await self._clerk.look_up(body)  # first, for what was answered before new events is another question
+            # First, for what was answered before new events is another question.
+            body = await self._clerk.look_up(body, DEADLINE_SECONDS - (time.perf_counter() - begin))
         except Problem as problem:
             return problem.answer
         asked = b"%b %b" % (route.encode(), body)
@@ -262,7 +270,12 @@ class Ingress:
         """What a replica answers. Where one dies or hangs another is asked, once, for no question changes anything."""
 
         async def ask() -> Any:
-            return await method.remote(*arguments)
+            response = method.remote(*arguments)
+            try:
+                return await response
+            except asyncio.CancelledError:
+                response.cancel()  # nobody waits for it any more
+                raise
 
         self._ongoing += 1
         try:

@@ -1,4 +1,4 @@
-"""Errors over HTTP: RFC 9457 problem documents. Nothing of a request's body is ever repeated in one."""
+"""Errors over HTTP: RFC 9457 problem documents. They name fields of a request, and repeat none of its values."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,11 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from fastapi import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 RETRY_SECONDS = 1
+MOST_ERRORS = 100
+"""That are told one by one: a body of 4 MB can have millions, of which each would take its time and memory."""
 MEDIA = "application/problem+json"
 
 
@@ -85,6 +87,13 @@ class Problem(Exception):
     def answer(self) -> Answer:
         """The whole answer."""
         return Answer(self.status, json.dumps(self.document).encode(), self.retry_seconds)
+
+
+def refused(error: ValidationError) -> Problem:
+    """The problem of a body that pydantic refuses."""
+    if error.error_count() > MOST_ERRORS:
+        return Problem(422, f"more than {MOST_ERRORS} fields are wrong")
+    return invalid(error.errors(include_url=False, include_input=False))
 
 
 def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:

@@ -20,7 +20,7 @@ from demand.questions import Question
 from demand.uses.outlook import Outlook
 from serving.metrics import Metrics
 from serving.models import LoadedModel, LoadedModels, Models
-from serving.problems import Answer, Problem, invalid
+from serving.problems import Answer, Problem, refused
 from serving.routes import ROUTES
 from serving.schemas import PredictRequest
 
@@ -128,7 +128,7 @@ class ModelReplica:
                 holds_seconds=NOW_SECONDS if request.as_of is None else math.inf,
             )
         except ValidationError as error:
-            answer = invalid(error.errors(include_url=False, include_input=False)).answer
+            answer = refused(error).answer
         except RecordError as error:
             answer = Problem(422, str(error), [{"field": error.field, "reason": error.reason}]).answer
         except SettingsError as error:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from demand.customer import Browsing, Customer, Review, merge_lines
@@ -42,7 +42,7 @@ class Line(Record):
 
 class OrderRecord(Record):
     ts: datetime
-    items: list[Line] = Field(min_length=1, max_length=2_000)
+    items: Annotated[list[Line], FailFast()] = Field(min_length=1, max_length=2_000)
     store: Name | None = Field(default=None, exclude_if=lambda store: store is None, description="where it was bought")
 
 

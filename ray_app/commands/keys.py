@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True)
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
-    per_minute: Annotated[int, typer.Option(min=1, help="Requests that it may make.")] = 6_000,
+    per_minute: Annotated[int, typer.Option(min=1, help="Requests that it may make; a batch is one.")] = 6_000,
     scope: Annotated[
         Literal["predict", "events", "admin"],
         typer.Option(

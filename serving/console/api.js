@@ -90,15 +90,18 @@ export async function eachOf(all, question) {
 }
 
 let catalogue = null;
+let catalogueOf = "";
 
 /**
- * The items of the model, by id; asked for once.
+ * The items of the model, by id; asked for once for each.
+ * @param {string} [model] that answered, NAME@VERSION.
  * @returns {Promise<Map<string, {item_id: string, name: string, category: string | null, department: string | null}>>}
  */
-export async function items() {
-  if (!catalogue) {
+export async function items(model = catalogueOf) {
+  if (!catalogue || model !== catalogueOf) {
     const { items: found } = await ask("v1/items");
     catalogue = new Map(found.map((each) => [each.item_id, each]));
+    catalogueOf = model;
   }
   return catalogue;
 }

@@ -48,7 +48,10 @@ function addItem() {
 }
 
 function showRule() {
-  for (const each of byId("audience-form").querySelectorAll("[data-rule]")) each.hidden = each.dataset.rule !== byId("audience-rule").value;
+  for (const each of byId("audience-form").querySelectorAll("[data-rule]")) {
+    each.hidden = each.dataset.rule !== byId("audience-rule").value;
+    each.querySelector("input").disabled = each.hidden; // else what nobody sees may keep the form from being sent
+  }
 }
 
 /** Items and categories of the catalogue to choose from, once there is one. */

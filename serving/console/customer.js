@@ -136,7 +136,8 @@ function outlook(before, risk) {
 }
 
 function demands(answer, after, until) {
-  const happened = lastEvent([after]) > -Infinity;
+  const last = lastEvent([after]);
+  const happened = until ? last >= until - DAY : after.purchase_history.length > 0;
   const next = Math.min(...after.purchase_history.map((each) => moment(each.ts)));
   const really = bought([after], until ?? next + 1);
   const explained = answer.demands.some((each) => each.reasons);
@@ -157,7 +158,13 @@ function demands(answer, after, until) {
     ...(explained ? [reason(each)] : []),
   ]);
   const caption = answer.horizon_days ? t("demandsWithin", { days: answer.horizon_days }) : t("demandsNext");
-  return h("div", {}, table(caption, columns, rows), explained ? "" : h("p", { class: "hint" }, t("noReasons")));
+  return h(
+    "div",
+    {},
+    table(caption, columns, rows),
+    until && !happened && last > -Infinity ? h("p", { class: "hint" }, t("truthEnds", { day: day(last) })) : "",
+    explained ? "" : h("p", { class: "hint" }, t("noReasons")),
+  );
 }
 
 function history(record, when) {

@@ -12,9 +12,14 @@ const HEIGHT = 120;
 const result = byId("fleet-result");
 /** @type {{at: number, ongoing: number}[]} */
 const seen = [];
+const now = h("div", {});
+const served = h("div", {});
 let known = null;
+let told = "";
 let timer = 0;
 let shown = false;
+
+result.append(now, served);
 
 /** @type {import("./page.js").Page} */
 export const page = {
@@ -41,7 +46,7 @@ async function follow() {
     if (shown) sayTrouble();
     render();
   } catch (error) {
-    if (shown) sayTrouble(error);
+    if (shown) sayTrouble(error, false);
   }
   clearTimeout(timer);
   if (shown) timer = setTimeout(follow, EVERY_SECONDS * 1000);
@@ -52,7 +57,7 @@ function render() {
   const replicas = Object.values(known.replicas).reduce((sum, each) => sum + each, 0);
   const running = known.replicas.RUNNING ?? 0;
   const states = Object.entries(known.replicas).map(([state, count]) => `${state} ${count}`).join(" · ");
-  result.replaceChildren(
+  now.replaceChildren(
     figures([
       [t("state"), known.status],
       [t("replicas"), t("replicasSay", { running, replicas }), states],
@@ -60,8 +65,20 @@ function render() {
     ]),
     places(known.replicas),
     picture(t("loadCaption"), load),
-    known.models.length ? models(known.models) : h("p", {}, t("noServed")),
   );
+  const table = known.models.length ? models(known.models) : h("p", {}, t("noServed"));
+  if (table.textContent !== told) replaceTable(table);
+}
+
+/** Only where it says something else, and as far to the side as it was: it stands in sight for hours. */
+function replaceTable(table) {
+  const before = served.querySelector(".scroll");
+  const [left, focused] = [before?.scrollLeft ?? 0, served.contains(document.activeElement)];
+  served.replaceChildren(table);
+  told = table.textContent;
+  const after = served.querySelector(".scroll");
+  if (after) after.scrollLeft = left;
+  if (focused) after?.focus();
 }
 
 /** A square for each replica. */

@@ -31,7 +31,8 @@ function send() {
     const weeks = byId("forecast-weeks").checked;
     const spread = Number(byId("forecast-spread").value) / 100;
     const body = { customers: people.asked, as_of: asOf(field), horizon_days: horizon, by, weeks, spread };
-    const [answer, catalogue] = await Promise.all([ask("v1/forecast", body, signal), items()]);
+    const answer = await ask("v1/forecast", body, signal);
+    const catalogue = await items(`${answer.model.name}@${answer.model.version}`);
     const until = when + horizon * DAY;
     const starts = weeks ? weeksFrom(when, until) : [when];
     const truth = when < Date.now() - DAY ? happened(people.records, starts, until, by, catalogue) : null;
@@ -96,14 +97,15 @@ function summary(rows) {
   const { answer, people, truth } = known;
   const total = (of) => rows.reduce((sum, each) => sum + of(each), 0);
   const judged = rows.filter((each) => each.expected >= JUDGED_UNITS);
-  const inside = (level) => judged.filter((each) => hit(each, level)).length / Math.max(1, judged.length);
+  const inside = (level) => (judged.length ? percent(judged.filter((each) => hit(each, level)).length / judged.length) : "–");
+  const units = truth?.units.flatMap((each) => [...each.values()]) ?? [];
   return figures([
     [t("customers"), number(people), `${answer.model.name}@${answer.model.version}`],
     [t("expectedUnits", { days: answer.horizon_days }), number(total((each) => each.expected)), t("amountOf", { amount: number(total((each) => each.amount)) })],
     ...(truth
       ? [
-          [t("boughtUnits"), number(total((each) => each.truth))],
-          [t("insideIntervals"), [0.5, 0.8, 0.95].map((level) => percent(inside(level))).join(" · "), t("insideHint", { rows: judged.length, least: JUDGED_UNITS })],
+          [t("boughtUnits"), number(units.reduce((sum, each) => sum + each, 0))],
+          [t("insideIntervals"), [0.5, 0.8, 0.95].map(inside).join(" · "), t("insideHint", { rows: judged.length, least: JUDGED_UNITS })],
         ]
       : []),
   ]);

@@ -33,7 +33,8 @@ function render() {
   const { models, sweeps } = known;
   result.replaceChildren(
     h("h2", {}, t("versions")),
-    ...(models.length ? [picture(t("versionsPicture"), (width) => versionDots(models, width)), versionTable(models)] : [h("p", {}, t("noModels"))]),
+    models.some((each) => RANKED_BY in each.metrics) ? picture(t("versionsPicture"), (width) => versionDots(models, width)) : "",
+    models.length ? versionTable(models) : h("p", {}, t("noModels")),
     h("h2", {}, t("sweeps")),
     ...(sweeps.length ? sweeps.map(sweepPart) : [h("p", {}, t("noSweeps"))]),
   );
@@ -82,7 +83,7 @@ function sweepPart(sweep) {
   const settings = [...new Set(trials.flatMap((each) => Object.keys(each.settings)))];
   const columns = [{ label: t("trial") }, ...settings.map((label) => ({ label })), ...METRICS.map((label) => ({ label, number: true }))];
   const rows = trials.map((each) => [each.name, ...settings.map((name) => setting(each.settings[name])), ...METRICS.map((name) => score(each.metrics, name))]);
-  const searchable = trials.some((each) => Number(each.settings[RATE]) > 0);
+  const searchable = trials.some((each) => Number(each.settings[RATE]) > 0 && RANKED_BY in each.metrics);
   return h(
     "details",
     { open: sweep === known.sweeps[0] },
@@ -92,7 +93,11 @@ function sweepPart(sweep) {
   );
 }
 
-const setting = (value) => (value === undefined ? "" : Number.isFinite(Number(value)) && value !== "" ? number(Number(Number(value).toPrecision(3)), 8) : value);
+function setting(value) {
+  const found = Number(value ?? NaN);
+  if (value === "" || !Number.isFinite(found)) return value ?? "";
+  return number(Number.isInteger(found) ? found : Number(found.toPrecision(3)), 8);
+}
 
 /** The metric by learning rate; formats differ in their shapes. */
 function trialDots(trials, width) {

@@ -17,11 +17,15 @@ export function say(text) {
   byId("news").textContent = text;
 }
 
-/** @param {any} [error] what went wrong; without, all is well again. */
-export function sayTrouble(error) {
-  byId("trouble").replaceChildren(...(error ? [h("p", {}, words(error))] : []));
+/**
+ * @param {any} [error] what went wrong; without, all is well again.
+ * @param {boolean} [asked] whether somebody waits for the answer: else it is told once, and takes no focus.
+ */
+export function sayTrouble(error, asked = true) {
+  const text = error ? words(error) : "";
+  if (byId("trouble").textContent !== text) byId("trouble").replaceChildren(...(error ? [h("p", {}, text)] : []));
   if (error) say("");
-  if (error?.status === 401) byId("key").focus();
+  if (asked && error?.status === 401) byId("key").focus();
 }
 
 function words(error) {

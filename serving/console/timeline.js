@@ -3,7 +3,7 @@
 import { drawing, linear, monthAxis, months, shortened } from "./charts.js";
 import { svg } from "./dom.js";
 import { DAY, moment } from "./record.js";
-import { day, decimal, percent, t } from "./text.js";
+import { day, decimal, number, percent, t } from "./text.js";
 
 const ROW = 26;
 const ORDERS = 56;
@@ -87,7 +87,7 @@ function itemLane(demand, { record, when }, x, height) {
       const line = order.items.find((each) => each.item_id === demand.item_id);
       if (!line) return [];
       const weight = (weights.get(ts) ?? 0) / heaviest;
-      const said = t("boughtSays", { item: demand.name, day: day(ts), quantity: decimal(Number(line.quantity ?? 1), 0) });
+      const said = t("boughtSays", { item: demand.name, day: day(ts), quantity: number(Number(line.quantity ?? 1), 2) });
       const kind = ts < when ? "purchase" : "purchase later";
       return [svg("circle", { class: kind, cx: x(ts), cy: y - 5, r: 3 + 4 * weight }, svg("title", {}, said))];
     });

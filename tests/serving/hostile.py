@@ -56,6 +56,10 @@ def wrong_values() -> Iterator[tuple[str, bytes]]:
 
 def too_much() -> Iterator[tuple[str, bytes]]:
     """More of everything than a field may hold."""
+    day = "2024-05-01T00:00:00Z"
+    zeros = {"ts": day, "items": [0] * 2_000}
+    yield "a million lines that are none", json.dumps(request({"purchase_history": [zeros] * 500})).encode()
+    yield "ten thousand orders that are none", json.dumps(request({"purchase_history": [0] * 10_000})).encode()
     line = {"item_id": "item a0"}
     one = {"ts": "2024-05-01T00:00:00Z", "items": [line]}
     look = {"ts": "2024-05-01T00:00:00Z", "action": "view"}

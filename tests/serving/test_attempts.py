@@ -43,6 +43,7 @@ def answer(*attempts: tuple[float, object]) -> tuple[object, int]:
         ([(0.1, "first after all"), (60, "hangs")], ("first after all", 2)),
         ([(0.1, Died()), (0.2, "second")], ("second", 2)),
         ([(0.2, "first after all"), (0.01, Died())], ("first after all", 2)),
+        ([(0.2, "first after all"), (0, ValueError("refused"))], ("first after all", 2)),
     ],
 )
 def test_the_first_answer_counts_whoever_gives_it(

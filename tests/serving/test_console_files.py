@@ -19,8 +19,9 @@ SOURCES = {each.name: each.read_text() for each in FOLDER.iterdir() if each.is_f
 SCRIPTS = {name: text for name, text in SOURCES.items() if name.endswith(".js")}
 PAGE = SOURCES["index.html"]
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -69,6 +70,8 @@ def test_an_installed_package_has_every_file() -> None:
     assert "serving.console" in settings["packages"]
     packed = {each.name for pattern in settings["package-data"]["serving.console"] for each in FOLDER.glob(pattern)}
     assert packed == set(SOURCES)
+    assert "serving.documentation" in settings["packages"]
+    assert settings["package-data"]["serving.documentation"] == ["*.html", "*.js"]
 
 
 def test_no_file_makes_markup_of_text_or_runs_text_or_names_another_place() -> None:

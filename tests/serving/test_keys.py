@@ -1,5 +1,6 @@
 """API keys: who is let in, and how often; what the file gives away."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -165,6 +166,29 @@ def test_a_key_opens_what_its_scope_says_and_no_more(file: KeyFile) -> None:
         assert status(door, "Bearer 0123456789abcdef", route) == (200 if shop in let_in else 403)
         assert status(door, "Bearer till-till-till-till", route) == (200 if till in let_in else 403)
         assert status(door, "", route) == 401
+
+
+@pytest.mark.parametrize(
+    ("origin", "open_", "expected"),
+    [
+        ("", False, 200),
+        ("http://localhost:8000", False, 200),
+        ("http://[::1]:8000", False, 200),
+        ("https://evil.example", False, 403),
+        ("http://127.0.0.1.evil.example:8000", False, 403),
+        ("null", False, 403),
+        ("https://shop.example", True, 200),
+    ],
+)
+def test_without_keys_no_page_of_another_site_may_ask(file: KeyFile, origin: str, open_: bool, expected: int) -> None:
+    door = Door(Keys(file), open_)
+
+    refused = asyncio.run(door.refuses("POST /v1/events", "", origin))
+    assert (refused.status if refused else 200) == expected
+    assert asyncio.run(door.refuses("GET /docs/start.js", "", origin)) is None
+
+    _, key = file.create("shop")
+    assert Door(Keys(file)).refused("POST /v1/predict", f"Bearer {key}", origin) is None  # whoever has a key may ask
 
 
 def test_keys_made_before_there_were_scopes_may_ask_for_predictions(file: KeyFile) -> None:

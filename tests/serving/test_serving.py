@@ -259,7 +259,14 @@ def test_the_other_routes_answer(client: httpx.Client, catalogue: Catalogue) -> 
     assert client.get("/readyz").json() == {"status": "ready"}
     assert client.get("/v1/model").json()["version"] == 3
     assert [item["item_id"] for item in client.get("/v1/items").json()["items"]] == catalogue.item_ids
-    assert client.get("/docs").status_code == 200
+    page = client.get("/docs")
+    assert page.status_code == 200
+    for file in re.findall(r'(?:href|src)="(docs/[\w.-]+)"', page.text):
+        assert client.get(f"/{file}").status_code == 200, file
+    assert not re.search(r"https?://", page.text)
+    assert client.get("/redoc").status_code == 404
+    refused = client.get("/v1/predict")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
 
 
 def test_the_openapi_document_describes_requests_down_to_their_lines(client: httpx.Client) -> None:
