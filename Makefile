@@ -16,7 +16,7 @@ BESIDE := tests/demand tests/modeling tests/e2e tests/test_cluster_aws.py tests/
 # What is never imported need not be compiled: a third of the installation time.
 PIP := python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 # In a tenth of pip's time; but it reads no pip.conf, so where that names the only index pip itself follows.
-UV := uv pip install -q --python $(BIN)/python -c constraints.txt
+UV := uv pip install -q --system-certs --python $(BIN)/python -c constraints.txt
 
 # A run is some ten processes that import the same modules: where they may not keep what they compiled, each compiles it all.
 unexport PYTHONDONTWRITEBYTECODE
