@@ -81,20 +81,26 @@ def _rows(found: Supply, without: Expected, split: Split, stores: Sequence[str],
 
 @dataclass(frozen=True)
 class Places:
-    """`Placed` of some customers as rows: one a store, and one without a store that has `rest`."""
+    """`Placed` of some customers as rows, for each of some horizons: one a store, and one without a store that has
+    `rest`."""
 
     stores: bool
 
-    def __call__(self, outlook: Outlook) -> pa.Table:
-        """store, orders, and sums: lists of 3 V numbers."""
+    def __call__(self, *outlooks: Outlook) -> pa.Table:
+        """horizon (0, 1, …), store, orders, and sums: lists of 3 V numbers."""
+        return pa.concat_tables(self._rows(place, outlook) for place, outlook in enumerate(outlooks))
+
+    def _rows(self, horizon: int, outlook: Outlook) -> pa.Table:
         placed = Placed.of(outlook, self.stores)
         sums = np.concatenate([placed.rest[None], placed.own])
+        columns = {"store": [None, *placed.stores], "orders": [0.0, *placed.orders]}
         lists = pa.FixedSizeListArray.from_arrays(pa.array(sums.ravel()), sums[0].size)
-        return pa.table({"store": [None, *placed.stores], "orders": [0.0, *placed.orders], "sums": lists})
+        return pa.table({"horizon": np.full(len(sums), horizon), **columns, "sums": lists})
 
     @staticmethod
-    def read(rows: pa.Table) -> Placed:
-        """The inverse, also of rows of several."""
+    def read(rows: pa.Table, horizon: int = 0) -> Placed:
+        """The inverse for one of the horizons, also of rows of several parts."""
+        rows = rows.filter(pc.equal(rows["horizon"], horizon))
         sums = rows["sums"].combine_chunks().flatten().to_numpy().reshape(len(rows), 3, -1)
         named = rows["store"].is_valid().to_numpy()
         stores = rows["store"].drop_null().to_pylist()
@@ -103,11 +109,11 @@ class Places:
 
 def _expected(asked: Asked, split: Split, stores: Sequence[str]) -> Expected:
     """Of each week and store, (W, S, V)."""
-    until = [
-        Placed.total(map(Places.read, ask_all(replace(asked, horizon_days=days), Places(split.stores)))).among(stores)
-        for days in split.ends(asked.horizon_days)
-    ]
-    return by_week(until)
+    ends = split.ends(asked.horizon_days)
+    until: list[list[Placed]] = [[] for _ in ends]
+    for rows in ask_all(asked, Places(split.stores), ends):
+        until = [[Placed.total([*so_far, Places.read(rows, place)])] for place, so_far in enumerate(until)]
+    return by_week([each.among(stores) for (each,) in until])
 
 
 def _sold(asked: Asked, split: Split, stores: Sequence[str], catalogue: Catalogue) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Batch prediction: a model is asked about every customer of a dataset, with Ray Data."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,8 +35,8 @@ DEMANDS = pa.schema(
         ("expected_amount", pa.float64()),
     ]
 )
-Rows = Callable[[Outlook], pa.Table]
-"""What is written of some customers' outlook."""
+Rows = Callable[..., pa.Table]
+"""What is written of some customers' outlook, or outlooks, one for each horizon that is asked about."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,34 @@ class CustomerPredictor:
     """A Ray Data actor: loads the model once, then answers for ranges of customers."""
 
     def __init__(
-        self, data: str, model: str, catalogue: "ray.ObjectRef[Catalogue]", as_of: int, horizon_days: int, rows: Rows
+        self,
+        data: str,
+        model: str,
+        catalogue: "ray.ObjectRef[Catalogue]",
+        as_of: int,
+        horizons: Sequence[int],
+        rows: Rows,
     ) -> None:
         self.dataset = Dataset.open(data)
         self.predictor = Predictor.load(model)
         self.predictor.take_sales(ray.get(catalogue))
-        self.as_of, self.horizon_days, self.rows = as_of, horizon_days, rows
+        self.as_of, self.horizons, self.rows = as_of, horizons, rows
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Customer ids in, what `rows` makes of their outlook out."""
         ids = rows["customer_id"].to_pylist()
         customers = [each for each in self.dataset.customers(ids, before=self.as_of) if each.orders]
-        questions = [Question(each, self.as_of, self.horizon_days) for each in customers]
-        return self.rows(self.predictor.outlook(questions))
+        asked = ([Question(each, self.as_of, days) for each in customers] for days in self.horizons)
+        return self.rows(*map(self.predictor.outlook, asked))
 
 
-def ask_all(asked: Asked, rows: Rows) -> Iterator[pa.Table]:
+def ask_all(asked: Asked, rows: Rows, horizons: Sequence[int] = ()) -> Iterator[pa.Table]:
     """What `rows` makes of every customer with an order before the moment, in the order of their ids, part by part.
 
     Every GPU of the cluster works, or every processor where there is none; nothing is held in memory.
+
+    Args:
+        horizons: days, in place of those asked about; histories are read, and models loaded, once for all of them.
 
     Raises:
         DataError: nobody ordered before the moment.
@@ -110,7 +119,7 @@ def ask_all(asked: Asked, rows: Rows) -> Iterator[pa.Table]:
         tasks = [ids.slice(start, CUSTOMERS_PER_TASK) for start in range(0, len(ids), CUSTOMERS_PER_TASK)]
         answers = ray.data.from_arrow(tasks).map_batches(
             CustomerPredictor,
-            fn_constructor_args=(*where, catalogue, asked.as_of, asked.horizon_days, rows),
+            fn_constructor_args=(*where, catalogue, asked.as_of, horizons or (asked.horizon_days,), rows),
             batch_size=CUSTOMERS_READ,
             batch_format="pyarrow",
             num_gpus=1 if gpus else None,

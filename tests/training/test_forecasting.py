@@ -29,13 +29,21 @@ def test_what_comes_in_parts_is_what_it_was(shop: Dataset, catalogue: Catalogue)
     purchases = np.random.default_rng(0).random((len(questions), len(catalogue)))
     asked = Outlook(catalogue, questions, purchases[:, 0], purchases, purchases, purchases)
     first, second = (
-        Places(stores=True)(Outlook(catalogue, questions[rows], *[purchases[rows, 0]], *[purchases[rows]] * 3))
+        Places(stores=True)(
+            *(
+                Outlook(catalogue, questions[rows], purchases[rows, 0], *[times * purchases[rows]] * 3)
+                for times in (1, 2)
+            )
+        )
         for rows in (slice(15), slice(15, None))
     )
 
-    found = Placed.total([Places.read(pa.concat_tables([first, second]))]).among(STORES)
+    nearer, farther = (
+        Placed.total([Places.read(pa.concat_tables([first, second]), horizon)]).among(STORES) for horizon in (0, 1)
+    )
 
-    np.testing.assert_allclose(found.parts, Placed.of(asked).among(STORES).parts)
+    np.testing.assert_allclose(nearer.parts, Placed.of(asked).among(STORES).parts)
+    np.testing.assert_allclose(farther.parts, 2 * nearer.parts)
 
 
 def test_what_was_sold_is_told_by_week_and_store(shop: Dataset, catalogue: Catalogue) -> None:
