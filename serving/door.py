@@ -13,10 +13,12 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from serving.console import CONSOLE
 from serving.documentation import DOCUMENTATION
-from serving.keys import Keys, Scope
+from serving.keys import Keys, Scope, id_of
 from serving.problems import Problem
 
 BEARER = "bearer "
+WRONG = RateLimitItemPerMinute(10, namespace="wrong")
+"""Wrong secrets that a key is tried with: each costs 50 ms of a processor. Who used it of late is let in meanwhile."""
 THREADS = 4
 """In which keys are derived."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -84,8 +86,14 @@ class Door:
                 return Problem(403, "pages of other sites may not ask: make a key, or serve with --without-keys")
             return None
         bearer = authorization[: len(BEARER)].lower() == BEARER
-        key = self._keys.find(authorization[len(BEARER) :].strip()) if bearer else None
+        text = authorization[len(BEARER) :].strip() if bearer else ""
+        guesses = self._keys.has_a_price(text)
+        if guesses and not self._limiter.test(WRONG, id_of(text)):
+            return Problem(429, "this key was tried too often with wrong secrets", retry_seconds=60)
+        key = self._keys.find(text)
         if key is None:
+            if guesses:
+                self._limiter.hit(WRONG, id_of(text))
             return Problem(401, "this needs a key: send it as the header Authorization: Bearer KEY")
         if key.scope not in scopes(route):
             return Problem(403, f"this needs a key of the scope {' or '.join(scopes(route))}")

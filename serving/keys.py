@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from demand.errors import SettingsError
 
@@ -24,7 +24,7 @@ did, and asks nothing; admin may do everything."""
 ENVIRONMENT = "DEMANDCAST_API_KEYS"
 """Keys beside those of the file, with commas between: SECRET, which may predict, or SCOPE:SECRET."""
 REMEMBERED_SECONDS = 5.0
-"""A key that was good is not derived again, and one revoked may be good, for so long."""
+"""For which a key that was revoked may be good still. What was derived once is not derived again."""
 MOST_REMEMBERED = 10_000
 PER_MINUTE = 6_000
 SHORTEST_SECRET = 16
@@ -105,17 +105,25 @@ class KeyFile:
         Only the secret is compared in constant time, and derived at a price: an id is no secret, and a stranger who
         knows none shall not keep the endpoint busy.
         """
-        prefix, _, rest = text.partition("_")
-        key_id, _, secret = rest.partition("_")
-        if prefix != "dc" or not self.path.exists():
+        row = self._row(id_of(text))
+        if row and hmac.compare_digest(_derived(text.split("_", 2)[2], row[5]), row[6]):
+            return Key(*row[:5])
+        return None
+
+    def in_use(self, key_id: str) -> Key | None:
+        """The key of an id, if there is one that was not revoked; at no price."""
+        row = self._row(key_id)
+        return Key(*row[:5]) if row else None
+
+    def _row(self, key_id: str) -> tuple[Any, ...] | None:
+        """The fields of a key, and its salt and what was derived of it, if it is in use."""
+        if not key_id or not self.path.exists():
             return None
         with self._open() as database:
             _give_scopes(database)
             known = "select id, name, per_minute, created, scope, salt, derived from keys where id = ? and not revoked"
-            row = database.execute(known, (key_id,)).fetchone()
-        if row and hmac.compare_digest(_derived(secret, row[5]), row[6]):
-            return Key(*row[:5])
-        return None
+            row: tuple[Any, ...] | None = database.execute(known, (key_id,)).fetchone()
+        return row
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -147,6 +155,13 @@ class Keys:
             self._look_again = time.monotonic() + REMEMBERED_SECONDS
         return self._wanted
 
+    def has_a_price(self, text: str) -> bool:
+        """Whether `find` would derive a secret, for tens of milliseconds: of a key that is in use, and was not found by
+        this text before."""
+        if not self._file or hashlib.sha256(text.encode()).digest() in self._remembered:
+            return False
+        return self._file.in_use(id_of(text)) is not None
+
     def find(self, text: str) -> Key | None:
         """The key that this is the text of, if it is in use."""
         digest = hashlib.sha256(text.encode()).digest()
@@ -154,13 +169,21 @@ class Keys:
         if known and time.monotonic() < known[1]:
             return known[0]
         found = next((key for key, expected in self._given if hmac.compare_digest(digest, expected)), None)
-        found = found or (self._file.find(text) if self._file else None)
+        if not found and self._file:
+            found = self._file.in_use(known[0].id) if known else self._file.find(text)
         self._remembered.pop(digest, None)
         if found:
             if len(self._remembered) >= MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[digest] = (found, time.monotonic() + REMEMBERED_SECONDS)
         return found
+
+
+def id_of(text: str) -> str:
+    """The part of a key's text that names it; nothing where it is no such text."""
+    prefix, _, rest = text.partition("_")
+    key_id, _, secret = rest.partition("_")
+    return key_id if prefix == "dc" and secret else ""
 
 
 def _give_scopes(database: sqlite3.Connection) -> None:

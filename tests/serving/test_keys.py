@@ -191,6 +191,19 @@ def test_without_keys_no_page_of_another_site_may_ask(file: KeyFile, origin: str
     assert Door(Keys(file)).refused("POST /v1/predict", f"Bearer {key}", origin) is None  # whoever has a key may ask
 
 
+def test_guessing_a_secret_ends_soon_and_locks_nobody_out(file: KeyFile) -> None:
+    early_in_a_minute()
+    _, text = file.create("shop", scope="admin")
+    door = Door(Keys(file))
+    assert status(door, f"Bearer {text}") == 200
+
+    wrong = [status(door, f"Bearer {text[:-8]}{number:08}") for number in range(14)]
+
+    assert wrong == [401] * 10 + [429] * 4
+    assert status(door, f"Bearer {text}") == 200
+    assert status(door, "Bearer dc_00000000_x") == 401
+
+
 def test_keys_made_before_there_were_scopes_may_ask_for_predictions(file: KeyFile) -> None:
     _, text = file.create("shop", scope="admin")
     with sqlite3.connect(file.path) as database:
