@@ -181,7 +181,8 @@ class Renderer:
         questions: list[_Question] = []
         for moment, horizon in zip(moments.tolist(), days.tolist(), strict=True):
             first = int(np.searchsorted(times, moment))
-            last = int(np.searchsorted(times, moment + horizon * DAY)) if horizon else first + 1
+            together = 1 if rng else int(np.searchsorted(times, moment, side="right")) - first
+            last = int(np.searchsorted(times, moment + horizon * DAY)) if horizon else first + together
             wanted = np.concatenate([_NOTHING, *baskets[first:last]])
             came = first < len(times)
             wait = (times[first] - moment) / DAY if came else (moment - end) / DAY

@@ -81,10 +81,10 @@ def check_golden_requests(predictor: "Predictor") -> None:
     for number, (each, row) in enumerate(zip(asked, _chances(predictor, asked), strict=True), start=1):
         for item, chance in each.chances.items():
             if item not in index or abs(row[index[item]] - chance) > min(TOLERANCE, SHARE * chance + LEAST):
-                now = f"{row[index[item]]:.3f}" if item in index else "unknown"
+                now = f"{row[index[item]]:.3g}" if item in index else "unknown"
                 raise CheckpointError(
                     f"golden request {number} is answered otherwise than when the model was made: "
-                    f"the chance of '{item}' was {chance:.3f} and is {now}"
+                    f"the chance of '{item}' was {chance:.3g} and is {now}"
                 )
 
 

@@ -99,7 +99,7 @@ class Clerk:
         except LogFullError:
             raise Problem(507, "the log of events is full; nothing was taken") from None
         except (LogError, TimeoutError) as error:
-            log.error("the log of events: %s", error or "no answer in time")
+            log.error("the log of events: %s", str(error) or "no answer in time")
             raise Problem(503, "the log of events cannot be used now; to send the same again is safe") from None
 
 

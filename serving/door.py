@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -13,14 +13,10 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from serving.console import CONSOLE
 from serving.documentation import DOCUMENTATION
-from serving.keys import Keys, Scope, id_of
+from serving.keys import Keys, Scope
 from serving.problems import Problem
 
 BEARER = "bearer "
-WRONG = RateLimitItemPerMinute(10, namespace="wrong")
-"""Wrong secrets that a key is tried with: each costs 50 ms of a processor. Who used it of late is let in meanwhile."""
-THREADS = 4
-"""In which keys are derived."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OPEN = ("/healthz", "/readyz", "/openapi.json", CONSOLE, DOCUMENTATION)
 """Paths that need no key, nor do the files below the last two."""
@@ -42,6 +38,18 @@ def is_open(route: str) -> bool:
     return path in OPEN or path.startswith((f"{CONSOLE}/", f"{DOCUMENTATION}/"))
 
 
+def _key_in(authorization: str) -> str:
+    return authorization[len(BEARER) :].strip() if authorization[: len(BEARER)].lower() == BEARER else ""
+
+
+def _elsewhere(site: str) -> bool:
+    """Whether a host or an origin is another machine's."""
+    try:
+        return urlsplit(site if "//" in site else f"//{site}").hostname not in LOOPBACK
+    except ValueError:
+        return True
+
+
 def scopes(route: str) -> tuple[Scope, ...]:
     """That open a route, "METHOD PATH"."""
     path = route.partition(" ")[2]
@@ -59,16 +67,17 @@ class Door:
         """
         self._keys, self._open = keys, open_
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._threads = ThreadPoolExecutor(THREADS, "door")  # its own: nothing that is slow elsewhere shall close it
+        self._thread = ThreadPoolExecutor(1, "door")  # its own: nothing that is slow elsewhere shall close it
 
-    async def refuses(self, route: str, authorization: str, origin: str = "") -> Problem | None:
-        """As `refused`, in a thread where a key may have to be derived."""
-        if is_open(route) or not self._keys.wanted:
-            return self.refused(route, authorization, origin)
+    async def refuses(self, route: str, authorization: str, sites: Sequence[str] = ()) -> Problem | None:
+        """As `refused`, in a thread where a key has to be derived: in one, for which nobody waits who is known, so that
+        guessing is worth little and keeps nobody out."""
+        if is_open(route) or not self._keys.wanted or not self._keys.has_a_price(_key_in(authorization)):
+            return self.refused(route, authorization, sites)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self.refused, route, authorization, origin)
+        return await loop.run_in_executor(self._thread, self.refused, route, authorization, sites)
 
-    def refused(self, route: str, authorization: str, origin: str = "") -> Problem | None:
+    def refused(self, route: str, authorization: str, sites: Sequence[str] = ()) -> Problem | None:
         """Why a request is not let through: 401 without a good key, 403 beyond its scope, 429 where it asked too often.
 
         Deriving what a key holds takes a while. Where no key is wanted, whoever uses this machine may ask, but no page
@@ -77,23 +86,16 @@ class Door:
         Args:
             route: "METHOD PATH".
             authorization: the header, "Bearer KEY".
-            origin: the header, which browsers send.
+            sites: what the headers Host and Origin say, as far as they came.
         """
         if is_open(route):
             return None
         if not self._keys.wanted:
-            if origin and not self._open and urlsplit(origin).hostname not in LOOPBACK:
+            if not self._open and any(map(_elsewhere, sites)):
                 return Problem(403, "pages of other sites may not ask: make a key, or serve with --without-keys")
             return None
-        bearer = authorization[: len(BEARER)].lower() == BEARER
-        text = authorization[len(BEARER) :].strip() if bearer else ""
-        guesses = self._keys.has_a_price(text)
-        if guesses and not self._limiter.test(WRONG, id_of(text)):
-            return Problem(429, "this key was tried too often with wrong secrets", retry_seconds=60)
-        key = self._keys.find(text)
+        key = self._keys.find(_key_in(authorization))
         if key is None:
-            if guesses:
-                self._limiter.hit(WRONG, id_of(text))
             return Problem(401, "this needs a key: send it as the header Authorization: Bearer KEY")
         if key.scope not in scopes(route):
             return Problem(403, f"this needs a key of the scope {' or '.join(scopes(route))}")

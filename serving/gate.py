@@ -50,7 +50,8 @@ class Gate:
         problem = None
         if self.door:
             headers, route = Headers(scope=scope), f"{scope['method']} {scope['path']}"
-            problem = await self.door.refuses(route, headers.get("authorization", ""), headers.get("origin", ""))
+            sites = [headers[name] for name in ("host", "origin") if name in headers]
+            problem = await self.door.refuses(route, headers.get("authorization", ""), sites)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = None if problem else await _read_body(scope, receive)

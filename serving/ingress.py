@@ -243,9 +243,10 @@ class Ingress:
     async def _answer(self, route: str, body: bytes, begin: float | None = None) -> Answer:
         """Within DEADLINE_SECONDS of `begin`, by time.perf_counter; by default of now."""
         begin = begin or time.perf_counter()
+        if (left := DEADLINE_SECONDS - (time.perf_counter() - begin)) <= 0:
+            return Problem(503, "no answer in time").answer
         try:
-            # First, for what was answered before new events is another question.
-            body = await self._clerk.look_up(body, DEADLINE_SECONDS - (time.perf_counter() - begin))
+            body = await self._clerk.look_up(body, left)  # first, for new events make it another question
         except Problem as problem:
             return problem.answer
         asked = b"%b %b" % (route.encode(), body)

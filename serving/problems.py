@@ -91,13 +91,14 @@ class Problem(Exception):
 
 def refused(error: ValidationError) -> Problem:
     """The problem of a body that pydantic refuses."""
-    if error.error_count() > MOST_ERRORS:
-        return Problem(422, f"more than {MOST_ERRORS} fields are wrong")
-    return invalid(error.errors(include_url=False, include_input=False))
+    few = error.error_count() <= MOST_ERRORS
+    return invalid(error.errors(include_url=False, include_input=False)) if few else _too_many()
 
 
 def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
     """The problem behind pydantic's or FastAPI's list of validation errors."""
+    if len(errors) > MOST_ERRORS:
+        return _too_many()
     if errors and errors[0]["type"] == "json_invalid":
         return Problem(400, "the body is not valid JSON")
     places = [_place(error["loc"]) for error in errors]
@@ -108,6 +109,10 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
         if place not in inside  # where something is wrong within a record, it matters not that it is no id
     ]
     return Problem(422, f"{fields[0]['field']}: {fields[0]['reason']}", fields)
+
+
+def _too_many() -> Problem:
+    return Problem(422, f"more than {MOST_ERRORS} fields are wrong")
 
 
 def _reason(error: Mapping[str, Any]) -> str:

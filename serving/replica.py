@@ -7,6 +7,7 @@ import math
 import time
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class ModelReplica:
         self._models: LoadedModels  # from the first `reconfigure` on, which comes before every request
         self._wanted: Models | None = None
         self._metrics = Metrics()
-        self._explaining = asyncio.Lock()
+        self._explaining = ThreadPoolExecutor(1, "explaining")
 
     async def reconfigure(self, config: dict[str, Any]) -> None:
         """Loads models; called at the start and when others are to be served.
@@ -117,7 +118,7 @@ class ModelReplica:
             if isinstance(request, PredictRequest) and request.explain:
                 outlook = await self._explained(model.predictor, questions[0], request.top_k)
             else:
-                forecasts = np.stack([await each for each in await self._asked(model.predictor, questions)])
+                forecasts = await self._asked(model.predictor, questions)
                 outlook = model.predictor.outlook_of(forecasts, questions)
             response = asked_for.answer(model.info, request, outlook)
             answer = Answer(
@@ -143,23 +144,28 @@ class ModelReplica:
             self._metrics.answered(model.name, answer.status, time.perf_counter() - begin)
         return answer
 
-    async def _asked(self, predictor: "Predictor", questions: Sequence[Question]) -> list["asyncio.Task[np.ndarray]"]:
-        """Forecasts to come, for whose batches other requests need not wait while many prompts are made."""
-        asked = []
-        for each in questions:
-            prompt = predictor.renderer.prompt(each.customer, each.as_of, each.horizon_days)
-            asked.append(asyncio.create_task(self._forecasts((predictor, prompt))))
-            if len(questions) > 1:
-                await asyncio.sleep(0)
-        return asked
+    async def _asked(self, predictor: "Predictor", questions: Sequence[Question]) -> np.ndarray:
+        """The forecast of each question, (R, 1 + V). Their batches need not wait while many prompts are made."""
+        asked: list[asyncio.Task[np.ndarray]] = []
+        try:
+            for each in questions:
+                prompt = predictor.renderer.prompt(each.customer, each.as_of, each.horizon_days)
+                asked.append(asyncio.create_task(self._forecasts((predictor, prompt))))
+                if len(questions) > 1:
+                    await asyncio.sleep(0)
+            return np.stack([await each for each in asked])
+        finally:
+            for task in asked:
+                task.cancel()  # where nobody waits for it any more
 
     async def _explained(self, predictor: "Predictor", question: Question, k: int) -> Outlook:
-        """With why; one question at a time and in a thread, so that batches of others go on."""
+        """With why; in a thread, so that batches of others go on, and one question at a time, whether or not those who
+        asked are still there."""
         from modeling.occlusion import explained
 
-        async with self._explaining:
-            with tracer.start_as_current_span("explanation"):
-                return await asyncio.to_thread(explained, predictor, question, k)
+        loop = asyncio.get_running_loop()
+        with tracer.start_as_current_span("explanation"):
+            return await loop.run_in_executor(self._explaining, explained, predictor, question, k)
 
     @serve.batch(max_batch_size=TOKENS, batch_wait_timeout_s=BATCH_WAIT_SECONDS, batch_size_fn=_tokens)
     async def _forecasts(self, asked: list[tuple["Predictor", Prompt]]) -> list[np.ndarray]:

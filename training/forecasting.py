@@ -81,27 +81,25 @@ def _rows(found: Supply, without: Expected, split: Split, stores: Sequence[str],
 
 @dataclass(frozen=True)
 class Places:
-    """`Placed` of some customers as rows, for each of some horizons: one a store, and one without a store that has
-    `rest`."""
+    """`Placed` of some customers as rows: one a store, and one without a store that has `rest`."""
 
     stores: bool
 
-    def __call__(self, *outlooks: Outlook) -> pa.Table:
-        """horizon (0, 1, …), store, orders, and sums: lists of 3 V numbers."""
-        return pa.concat_tables(self._rows(place, outlook) for place, outlook in enumerate(outlooks))
-
-    def _rows(self, horizon: int, outlook: Outlook) -> pa.Table:
+    def __call__(self, outlook: Outlook) -> pa.Table:
+        """horizon_days, store, orders, and sums: lists of 3 V numbers."""
         placed = Placed.of(outlook, self.stores)
         sums = np.concatenate([placed.rest[None], placed.own])
         columns = {"store": [None, *placed.stores], "orders": [0.0, *placed.orders]}
         lists = pa.FixedSizeListArray.from_arrays(pa.array(sums.ravel()), sums[0].size)
-        return pa.table({"horizon": np.full(len(sums), horizon), **columns, "sums": lists})
+        days = np.full(len(sums), outlook.questions[0].horizon_days)
+        return pa.table({"horizon_days": days, **columns, "sums": lists})
 
     @staticmethod
-    def read(rows: pa.Table, horizon: int = 0) -> Placed:
-        """The inverse for one of the horizons, also of rows of several parts."""
-        rows = rows.filter(pc.equal(rows["horizon"], horizon))
-        sums = rows["sums"].combine_chunks().flatten().to_numpy().reshape(len(rows), 3, -1)
+    def read(rows: pa.Table, horizon_days: int) -> Placed:
+        """The inverse of those rows that are about a horizon: of any part of the rows, or of several's."""
+        rows = rows.filter(pc.equal(rows["horizon_days"], horizon_days))
+        items = rows["sums"].type.list_size // 3
+        sums = rows["sums"].combine_chunks().flatten().to_numpy().reshape(len(rows), 3, items)
         named = rows["store"].is_valid().to_numpy()
         stores = rows["store"].drop_null().to_pylist()
         return Placed(stores, rows["orders"].to_numpy()[named], sums[named], sums[~named].sum(0))
@@ -110,10 +108,11 @@ class Places:
 def _expected(asked: Asked, split: Split, stores: Sequence[str]) -> Expected:
     """Of each week and store, (W, S, V)."""
     ends = split.ends(asked.horizon_days)
-    until: list[list[Placed]] = [[] for _ in ends]
+    until: dict[int, list[Placed]] = {days: [] for days in ends}
     for rows in ask_all(asked, Places(split.stores), ends):
-        until = [[Placed.total([*so_far, Places.read(rows, place)])] for place, so_far in enumerate(until)]
-    return by_week([each.among(stores) for (each,) in until])
+        for days, so_far in until.items():
+            so_far[:] = [Placed.total([*so_far, Places.read(rows, days)])]
+    return by_week([each.among(stores) for (each,) in until.values()])
 
 
 def _sold(asked: Asked, split: Split, stores: Sequence[str], catalogue: Catalogue) -> np.ndarray:

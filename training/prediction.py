@@ -35,8 +35,8 @@ DEMANDS = pa.schema(
         ("expected_amount", pa.float64()),
     ]
 )
-Rows = Callable[..., pa.Table]
-"""What is written of some customers' outlook, or outlooks, one for each horizon that is asked about."""
+Rows = Callable[[Outlook], pa.Table]
+"""What is written of some customers' outlook."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ class CustomerPredictor:
         self.predictor.take_sales(ray.get(catalogue))
         self.as_of, self.horizons, self.rows = as_of, horizons, rows
 
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        """Customer ids in, what `rows` makes of their outlook out."""
+    def __call__(self, rows: pa.Table) -> Iterator[pa.Table]:
+        """Customer ids in, what `rows` makes of their outlook out, one horizon after the other."""
         ids = rows["customer_id"].to_pylist()
         customers = [each for each in self.dataset.customers(ids, before=self.as_of) if each.orders]
-        asked = ([Question(each, self.as_of, days) for each in customers] for days in self.horizons)
-        return self.rows(*map(self.predictor.outlook, asked))
+        for days in self.horizons:
+            yield self.rows(self.predictor.outlook([Question(each, self.as_of, days) for each in customers]))
 
 
 def ask_all(asked: Asked, rows: Rows, horizons: Sequence[int] = ()) -> Iterator[pa.Table]:

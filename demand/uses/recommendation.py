@@ -12,6 +12,8 @@ from demand.customer import Customer
 
 BOUGHT_AGAIN = 0.05
 """Of those who bought an item, the share who did so again, below which a repeat makes no sense."""
+CENT_OF_CENTS = 1e-6
+"""Of a currency unit: three items at .1 cost .3, whatever their sum in binary is."""
 BUYERS = 20
 """Before so many have bought an item, nobody knows whether it is bought again."""
 
@@ -85,7 +87,7 @@ def recommend(
     for place in range(wish.size):
         fits = allowed.copy()
         if wish.budget is not None:
-            fits &= prices <= left
+            fits &= prices <= left + CENT_OF_CENTS
         if place < new:
             fits &= ~owned
         if not fits.any():

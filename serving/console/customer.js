@@ -137,7 +137,8 @@ function outlook(before, risk) {
 
 function demands(answer, after, until) {
   const last = lastEvent([after]);
-  const happened = until ? last >= until - DAY : after.purchase_history.length > 0;
+  const happened = last > -Infinity;
+  const over = until ? last >= until - DAY : after.purchase_history.length > 0;
   const next = Math.min(...after.purchase_history.map((each) => moment(each.ts)));
   const really = bought([after], until ?? next + 1);
   const explained = answer.demands.some((each) => each.reasons);
@@ -154,7 +155,7 @@ function demands(answer, after, until) {
     h("span", { class: "inline" }, bar(each.probability), percent(each.probability)),
     decimal(each.expected_quantity),
     decimal(each.expected_amount),
-    ...(happened ? [really.has(each.item_id) ? t("yes") : t("no")] : []),
+    ...(happened ? [really.has(each.item_id) ? t("yes") : over ? t("no") : "–"] : []),
     ...(explained ? [reason(each)] : []),
   ]);
   const caption = answer.horizon_days ? t("demandsWithin", { days: answer.horizon_days }) : t("demandsNext");
@@ -162,7 +163,7 @@ function demands(answer, after, until) {
     "div",
     {},
     table(caption, columns, rows),
-    until && !happened && last > -Infinity ? h("p", { class: "hint" }, t("truthEnds", { day: day(last) })) : "",
+    until && happened && !over ? h("p", { class: "hint" }, t("truthEnds", { day: day(last) })) : "",
     explained ? "" : h("p", { class: "hint" }, t("noReasons")),
   );
 }

@@ -81,6 +81,24 @@ def test_stock_categories_and_what_must_not_be_shown_hold(catalogue: Catalogue) 
     assert listed(catalogue, owner(), in_stock=set()) == []
 
 
+def test_a_budget_of_tenths_pays_for_as_many_items_as_it_says() -> None:
+    columns = {"item_id": ["a", "b", "c"], "category": [None] * 3, "price": [0.1] * 3, "orders": [0] * 3}
+    cheap = Catalogue(pa.table({**columns, "mean_quantity": [1.0] * 3, "mean_amount": [0.1] * 3}))
+
+    found = recommend(Customer("c"), cheap, np.array([0.3, 0.2, 0.1]), np.zeros(3), Wish(budget=0.3))
+
+    assert [each.item for each in found] == [0, 1, 2]
+
+
+def test_as_many_places_are_for_exploration_as_the_share_says(catalogue: Catalogue) -> None:
+    owned = owner("apple", "bread", "pear", "rolls", "kettle")
+
+    found = recommend(owned, catalogue, CHANCES, AMOUNTS, Wish(size=50, explore=0.58, repeats=True))
+
+    assert [catalogue.item_ids[each.item] for each in found if each.new] == ["plum"]
+    assert len(found) == len(ITEMS)
+
+
 def test_a_budget_is_kept_by_all_items_together(catalogue: Catalogue) -> None:
     assert listed(catalogue, owner(), budget=4.0) == ["apple", "bread"]  # 1 + 2; then 1.5 would be 4.5
     assert listed(catalogue, owner(), budget=4.5) == ["apple", "bread", "pear"]
