@@ -46,7 +46,6 @@ Protocol = Annotated[
 ]
 Customers = Annotated[int | None, typer.Option(min=1, help="Take part with only so many customers, drawn at random.")]
 Workers = Annotated[int, typer.Option(min=1, help="Training workers: copies of the model, or parts of one (layout.*).")]
-RESUMED = "what is resumed goes on as it began: leave them out"
 HorizonDays = Annotated[int | None, typer.Option(min=1, max=91, help="Ask about so many days.")]
 PSEUDONYM_KEY = (
     "File with the secret that turns customer ids into pseudonyms ('openssl rand -hex 32' makes one), or "
@@ -68,6 +67,11 @@ def given(context: typer.Context) -> dict[str, str]:
     sources = {each.name: context.get_parameter_source(each.name) for each in context.command.params if each.name}
     said = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
     return {each.name: each.opts[0] for each in context.command.params if each.name in said}
+
+
+def refuse_beside_resume(context: typer.Context) -> None:
+    """Raises SettingsError where --resume comes with what would be another run's or sweep's."""
+    refuse_others(context, ("resume", "name", "json"), "what is resumed goes on as it began: leave them out")
 
 
 def refuse_others(context: typer.Context, allowed: Container[str], why: str) -> None:

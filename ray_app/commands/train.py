@@ -7,7 +7,6 @@ import typer
 from demand.errors import SettingsError
 from demand.locations import Location
 from ray_app.commands.options import (
-    RESUMED,
     Customers,
     Cutoff,
     DataOrNone,
@@ -18,7 +17,7 @@ from ray_app.commands.options import (
     Set,
     Workers,
     given,
-    refuse_others,
+    refuse_beside_resume,
 )
 from ray_app.output import console, emit, say
 
@@ -70,7 +69,7 @@ def train(
 
     home = Home.here()
     if resume:
-        refuse_others(context, {"resume", "name", "json"}, RESUMED)
+        refuse_beside_resume(context)
         run = resume
         plan = jobs.saved_plan(Plan, home.runs / f"{run}.json")
         if "name" in given(context):

@@ -10,7 +10,6 @@ from demand.formats import FORMATS
 from demand.locations import Location
 from ray_app.commands.options import (
     PLACE,
-    RESUMED,
     Customers,
     Cutoff,
     DataOrNone,
@@ -19,7 +18,7 @@ from ray_app.commands.options import (
     Preset,
     Set,
     given,
-    refuse_others,
+    refuse_beside_resume,
 )
 from ray_app.output import console, emit, say
 
@@ -89,7 +88,7 @@ def tune(
 
     home = Home.here()
     if resume:
-        refuse_others(context, {"resume", "name", "json"}, RESUMED)
+        refuse_beside_resume(context)
         sweep_name = resume
         sweep = jobs.saved_plan(SweepPlan, home.sweeps / f"{sweep_name}.json")
         if "name" in given(context):

@@ -110,13 +110,22 @@ def test_the_log_of_events_loses_the_customer_too_wherever_it_is(
     assert last_json(out)["found"] == []
 
 
-def test_a_log_of_events_that_is_not_there_is_an_error_and_erases_nothing(home: Path) -> None:
-    before = Dataset.open(home / "data" / "mine").content_hash
-    words = ("--pseudonym-key", home.parent / "key", "--events", home.parent / "evnets.db")
+@pytest.mark.parametrize(
+    ("option", "named", "said"),
+    [
+        ("--events", "evnets.db", "no log of events at {place}"),
+        ("--data", "mnie", "{place} is no folder, so nothing was erased"),
+    ],
+)
+def test_a_place_that_is_not_there_is_an_error_and_erases_nothing(
+    home: Path, option: str, named: str, said: str
+) -> None:
+    before, place = Dataset.open(home / "data" / "mine").content_hash, home.parent / named
+    words = ("--pseudonym-key", home.parent / "key", option, place)
 
     _, err = demandcast("privacy", "erase", "c003", *words, home=home, code=2)
 
-    assert f"no log of events at {home.parent}/evnets.db" in err
+    assert said.format(place=place) in err
     assert Dataset.open(home / "data" / "mine").content_hash == before
 
 
@@ -141,16 +150,6 @@ def test_a_file_that_cannot_be_read_is_listed_and_the_others_are_erased(home: Pa
     assert "0 name the customer" in out
     assert pq.read_table(predictions)["customer_id"].to_pylist() == ["x"]
     assert Dataset.open(home / "data" / "mine").manifest["customers"] == 39
-
-
-def test_data_that_is_not_there_is_an_error_and_erases_nothing(home: Path) -> None:
-    before = Dataset.open(home / "data" / "mine").content_hash
-    words = ("--pseudonym-key", home.parent / "key", "--data", home.parent / "mnie")
-
-    _, err = demandcast("privacy", "erase", "c003", *words, home=home, code=2)
-
-    assert f"{home.parent}/mnie is no folder, so nothing was erased" in err
-    assert Dataset.open(home / "data" / "mine").content_hash == before
 
 
 def test_data_of_two_keys_is_erased_with_both(home: Path, tmp_path: Path) -> None:
