@@ -42,7 +42,9 @@ check: setup
 
 test: pytest-ray pytest-beside check
 
-# Beside each other (make -j2 test) they take half of the time: a cluster that starts leaves one of two cores idle.
+# Beside each other (make -j2 test) they take half of the time. OpenMP's threads would then wait for each other, busily.
+pytest-ray pytest-beside: export OMP_THREAD_LIMIT = 1
+
 pytest-ray: setup
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(BESIDE))
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from modeling.registry import Registry
 from ray_app.chain import BASELINES
+from ray_app.cluster import free_port
 
 
 def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
-    arguments = ["--preset", "tiny", "--customers", "60", "--tune-customers", "40", "--trials", "1", "--port", "18735"]
-    command = [sys.executable, "-m", "ray_app.cli", "run", *arguments, "--json"]
+    sizes = ["--preset", "tiny", "--customers", "60", "--tune-customers", "40", "--trials", "1"]
+    command = [sys.executable, "-m", "ray_app.cli", "run", *sizes, "--port", str(free_port()), "--json"]
     results = []
     for _ in range(2):
         process = subprocess.run(

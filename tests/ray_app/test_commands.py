@@ -25,6 +25,7 @@ from demand.importing import import_dataset
 from demand.moments import DAY, iso, moment
 from demand.sources import SourceOptions, source
 from modeling.state import load_state
+from ray_app.cluster import free_port
 from tests.clusters import wait_until
 from tests.conftest import CUTOFF, write_shop
 from tests.ray_app.commandline import demandcast, last_json
@@ -278,11 +279,12 @@ def test_serve_says_when_it_is_ready_answers_follows_the_champion_sleeps_wakes_a
         )
     )
     sleepy = ("--min-replicas", 0, "--down-seconds", 6)
-    process = start("serve", "--model", "demand@champion", "--port", 18734, *sleepy, "--json", home=home)
+    port = free_port()
+    process = start("serve", "--model", "demand@champion", "--port", port, *sleepy, "--json", home=home)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        url = re.search(r"http://\S+:18734", line)
+        url = re.search(rf"http://\S+:{port}", line)
         assert url, line
         assert json.loads(process.stdout.readline()) == {"model": trained["model"], "url": url[0]}
         asked = ("predict", "--customer", tmp_path / "customer.json", "--url", url[0])
@@ -331,7 +333,7 @@ def test_serve_says_when_it_is_ready_answers_follows_the_champion_sleeps_wakes_a
 
 @pytest.mark.drill
 def test_serve_ends_in_order_when_a_process_manager_says_so(home: Path, trained: dict) -> None:
-    process = start("serve", "--model", trained["model"], "--port", 18734, "--json", home=home)
+    process = start("serve", "--model", trained["model"], "--port", free_port(), "--json", home=home)
     try:
         assert process.stdout is not None
         assert "serving" in process.stdout.readline()

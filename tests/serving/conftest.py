@@ -25,6 +25,7 @@ from modeling.predictor import Predictor
 from modeling.settings import ModelSettings
 from ray_app.cluster import free_port
 from serving.application import Endpoint, Served, running
+from serving.client import SECONDS
 from serving.keys import KeyFile, Keys, Scope
 from serving.models import ModelReference, Models
 from serving.tracing import ENDPOINTS
@@ -113,7 +114,7 @@ def endpoint(
 
 def client_of(endpoint: Endpoint, keys: KeyFile, scope: Scope) -> httpx.Client:
     _, key = keys.create("tests", per_minute=1_000_000, scope=scope)
-    return httpx.Client(base_url=endpoint.url, timeout=30, headers={"Authorization": f"Bearer {key}"})
+    return httpx.Client(base_url=endpoint.url, timeout=SECONDS, headers={"Authorization": f"Bearer {key}"})
 
 
 @pytest.fixture(scope="package")

@@ -8,11 +8,12 @@ from threading import Event
 
 import httpx
 
+from serving.client import SECONDS
 from tests.clusters import wait_until
 from tests.serving.conftest import order, request
 
 CLIENTS = 16
-SOON_SECONDS = 30
+SOON_SECONDS = 60
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Load:
 
     async def _ask(self) -> None:
         async with httpx.AsyncClient(
-            base_url=self.client.base_url, headers=self.client.headers, timeout=SOON_SECONDS
+            base_url=self.client.base_url, headers=self.client.headers, timeout=SECONDS
         ) as session:
             customers = itertools.count()
 
