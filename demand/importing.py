@@ -95,7 +95,7 @@ class Sold:
         self.orders += len(orders)
 
 
-_ORDER = ["customer_id", "order_id"]
+_ORDER = ["customer_id", "ts", "order_id"]
 
 
 def import_dataset(
@@ -205,7 +205,8 @@ def _quarantine(file: str, rows: pd.DataFrame, reasons: pd.Series, guard: Guard)
     if guard.withholds:
         texts = pd.Series(WITHHELD, index=rows.index)
     else:
-        cells = {name: rows[name].astype("string") for name in rows if name not in ("customer_id", "rejected")}
+        left_out = {"customer_id", "rejected"} | ({"attributes"} if guard.attributes is not None else set())
+        cells = {name: rows[name].astype("string") for name in rows if name not in left_out}
         if "text" in cells:
             cells["text"] = guard.cleaned(cells["text"])
         if "customer_id" in rows:  # first, and as good rows have it: there an erasure looks for it

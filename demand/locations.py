@@ -129,12 +129,19 @@ def passed_over(folder: Location, within: Iterable[Location]) -> Iterator[tuple[
     for place, folders, files in os.walk(folder, onerror=shut.append):
         for link in (each for name in (*folders, *files) if (each := Path(place) / name).is_symlink()):
             target = Path(os.path.realpath(link))
-            if target.exists() and not any(target.is_relative_to(root) for root in roots):
+            if _may_be_there(target) and not any(target.is_relative_to(root) for root in roots):
                 yield link, "a link to elsewhere"
     for error in shut:
         unread = Path(error.filename)
         if not isinstance(error, FileNotFoundError) and unread.name != "lost+found":  # a file system's own
             yield unread, reason(error)
+
+
+def _may_be_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # in a folder that may not be looked into
+        return True
 
 
 def write_text(file: Location, text: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
 BINS = 20
 SMALLEST_CHANCE = 1e-12
@@ -60,7 +60,7 @@ def ranking_chance(chances: np.ndarray, happened: np.ndarray) -> float:
     pairs = came * (happened.size - came)
     if not pairs:
         return float("nan")
-    ranks = rankdata(chances)
+    ranks = pd.Series(chances).rank().to_numpy()
     return float((ranks[happened].sum() - came * (came + 1) / 2) / pairs)
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from demand.errors import SettingsError
 from demand.moments import DAY, SECOND
@@ -116,7 +116,7 @@ def stability_by_chance(then: np.ndarray, now: np.ndarray) -> float:
     groups = int(((then + now) > 0).sum())
     if groups < 2 or not then.sum() or not now.sum():
         return 0.0
-    return float(chi2.ppf(CHANCE, groups - 1) * (1 / then.sum() + 1 / now.sum()))
+    return float(chdtri(groups - 1, 1 - CHANCE) * (1 / then.sum() + 1 / now.sum()))
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:

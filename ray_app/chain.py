@@ -19,7 +19,8 @@ from ray_app.cluster import connect
 from ray_app.commands.data import import_data, summary
 from ray_app.commands.evaluate import evaluation_of
 from ray_app.commands.predict import ask
-from ray_app.home import Home, fresh_name
+from ray_app.fine_tuning import trained
+from ray_app.home import Home
 from ray_app.output import console, say
 from ray_app.scoreboard import methods_table
 from ray_app.steps import Steps
@@ -96,8 +97,7 @@ class Chain:
         space = Space({RATE: Range(low=1e-3, high=6e-3, log=True), FORMAT: Choice(choice=FORMATS)})
         sweep = SweepPlan(plan=plan, space=space, trials=self.trials)
 
-        def work() -> list[dict[str, Any]]:
-            name = fresh_name("sweep")
+        def work(name: str) -> list[dict[str, Any]]:
             say(f"sweep {name}: {sweep.trials} trials on {self.tune_customers} customers")
             _, _, trials = jobs.tune(sweep, name, self.home, console)
             return [asdict(trial) for trial in trials]
@@ -110,13 +110,13 @@ class Chain:
         settings = self.settings.with_values(trials[0].config)
         plan = jobs.make_plan(self.data, settings, CUTOFF, self.customers, self.workers, self.home)
 
-        def work() -> str:
-            run = fresh_name("train")
+        def work(run: str) -> str:
             say(f"run {run}: learning rate {settings.training.learning_rate:.2e}, format {settings.prompt.name}")
-            version, metrics = jobs.train(plan, run, self.home, console)
-            say("validation: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
+            registry = Registry(self.home.folder)
+            version = trained(plan, run, self.home, registry)
+            say("validation: " + ", ".join(f"{key} {value:.4f}" for key, value in (version.metrics or {}).items()))
             if CHAMPION not in version.aliases:
-                Registry(self.home.folder).promote(str(version))
+                registry.promote(str(version))
             return str(version)
 
         model: str = self._once("train", plan.model_dump_json(), work)
@@ -125,7 +125,7 @@ class Chain:
         return model
 
     def _evaluate(self, model: str) -> dict[str, Any]:
-        def work() -> dict[str, Any]:
+        def work(_: str) -> dict[str, Any]:
             name, evaluation = evaluation_of(self.data, model, CUTOFF, HORIZON_DAYS, BASELINES)
             return {"model": name, **evaluation.report}
 
@@ -170,10 +170,11 @@ class Chain:
         items = Dataset.open(self.data).table("items", ["item_id", "name"])
         return dict(zip(items["item_id"].to_pylist(), items["name"].to_pylist(), strict=True))
 
-    def _once(self, stage: str, inputs: str, work: Callable[[], Any]) -> Any:
-        """The stage's result for these inputs and this data: from before, or made now."""
+    def _once(self, stage: str, inputs: str, work: Callable[[str], Any]) -> Any:
+        """The stage's result for these inputs and this data: from before, or made now by a run whose name tells them,
+        so that one that was stopped goes on."""
         steps = Steps(self.home.folder / "chain", Dataset.open(self.data).content_hash)
-        return steps.once(stage, inputs, work)
+        return steps.once(stage, inputs, lambda: work(f"{stage}-{steps.key(inputs)[:8]}"))
 
 
 def comparison(demands: list[dict[str, Any]], bought: set[str]) -> Any:

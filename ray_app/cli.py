@@ -11,13 +11,8 @@ from typer.exceptions import TyperException
 from demand.errors import DemandError
 from ray_app.output import errors
 
-app = typer.Typer(
-    name="demandcast",
-    help="What each customer will want next: import data, tune, train, evaluate, serve and predict.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
 
 
 def main() -> None:
@@ -26,11 +21,10 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.captureWarnings(True)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU is no news
-    from ray_app import commands
+    from ray_app.commands import application
 
-    commands.add_to(app)
     try:
-        code = app(standalone_mode=False)
+        code = application()(standalone_mode=False)
     except DemandError as error:
         _fail(str(error), 2)
     except TyperException as error:
@@ -41,8 +35,9 @@ def main() -> None:
         if os.environ.get("DEMANDCAST_TRACEBACK"):
             raise
         _fail(f"{type(error).__name__}: {_short(error)} (DEMANDCAST_TRACEBACK=1 shows more)", 1)
-    if code:  # typer's word for Ctrl-C
+    if code == INTERRUPTED:
         _fail("interrupted", 1)
+    sys.exit(code)
 
 
 def _short(error: Exception) -> str:

@@ -38,6 +38,8 @@ def connect(
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     # Ray Serve starts a new proxy after three checks without an answer, of which it else makes one every 10 seconds.
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")
+    # It gives up a proxy that has not started after three times so long, by default 5 seconds.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "20")
     # No cloud takes a local cluster's only node away with a notice, for which Ray Train starts a process.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     if dashboard:

@@ -67,7 +67,8 @@ def erase(
         if not place.is_dir():
             raise DataError(f"{place} is no folder, so nothing was erased")
     folders = list(dict.fromkeys((home.folder, *map(absolute, others))))
-    found = {str(each.folder): each for folder in folders for each in datasets(folder)}
+    opened, shut = zip(*map(datasets, folders), strict=True)
+    found = {str(each.folder): each for each in chain.from_iterable(opened)}
     for each in found.values():
         check_key(each, keys)
     who = Identity({customer, *(key.customer(customer) for key in keys)})
@@ -79,7 +80,7 @@ def erase(
     rows = {folder: erase_from_dataset(each, who) for folder, each in found.items()}
     changed, left = zip(*(erase_from_files(folder, who) for folder in folders), strict=True)
     files = [*chain.from_iterable(changed), *(str(each.url) for each in databases if erase_rows(each, who))]
-    proofs = [Proof(0, (), tuple(chain.from_iterable(left)))]
+    proofs = [Proof(0, (), tuple(chain.from_iterable((*shut, *left))))]
     proofs += [search(folder, who, folders) for folder in folders]
     proofs += [search_database(each, who) for each in databases]
     return Erasure({folder: count for folder, count in rows.items() if count}, files, models, _together(proofs))
@@ -98,7 +99,7 @@ def withdraw(consent: Consent, key: PseudonymKey | None, dataset: Dataset, home:
     refused = set(ids.filter(pc.invert(consent.given(ids))).to_pylist())
     if not refused:
         return 0, []
-    known = {str(each.folder): each for each in (*datasets(home.folder), dataset)}
+    known = {str(each.folder): each for each in (*datasets(home.folder)[0], dataset)}
     models = mark_models(list(known.values()), {str(dataset.folder): refused}, home)
     erase_from_dataset(dataset, Identity(refused, anywhere=False))
     return len(refused), models

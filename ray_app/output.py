@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from demand.errors import SettingsError
-from demand.locations import Location, make_parent, reason
+from demand.locations import Location, absolute, make_parent, reason
 
 console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -34,11 +34,12 @@ def check_file(option: str, file: Location) -> None:
     Raises:
         SettingsError: no file can be there.
     """
+    written = absolute(file)  # where a link leads to
     try:
-        make_parent(file)
+        make_parent(written)
     except OSError as error:
         raise SettingsError(f"{option} {file}: {reason(error)}") from None
     if file.is_dir():
         raise SettingsError(f"{option} {file} is a folder: name a file")
-    if isinstance(file, Path) and not os.access(file.parent, os.W_OK):
+    if isinstance(written, Path) and not os.access(written.parent, os.W_OK):
         raise SettingsError(f"{option} {file}: nothing can be written there")

@@ -29,7 +29,7 @@ from serving.scaling import SURGE_PERCENT, Scaling
 from serving.tracing import tracing
 
 NAME = "demandcast"
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
 LOGS = LoggingConfig(encoding="JSON")
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 """With it Ray Serve's processes listen on all addresses, so that HAProxy on other nodes finds them."""

@@ -34,7 +34,9 @@ class Attempts:
         try:
             await asyncio.wait([first], timeout=patience_seconds)
             if not first.done():
-                return await self._first_of_two(first, ask) if self._impatient < self._most else await first
+                if self._impatient < self._most:
+                    return await self._first_of_two(first, ask)
+                await asyncio.wait([first])
             return await (ask() if isinstance(first.exception(), self._fatal) else first)
         finally:
             first.cancel()

@@ -13,10 +13,12 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from serving.console import CONSOLE
 from serving.documentation import DOCUMENTATION
-from serving.keys import Keys, Scope
+from serving.keys import Key, Keys, Scope
 from serving.problems import Problem
 
 BEARER = "bearer "
+MOST_DERIVED = 16
+"""Keys at a time that were not shown before, each of which takes tens of milliseconds."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OPEN = ("/healthz", "/readyz", "/openapi.json", CONSOLE, DOCUMENTATION)
 """Paths that need no key, nor do the files below the last two."""
@@ -68,14 +70,23 @@ class Door:
         self._keys, self._open = keys, open_
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._thread = ThreadPoolExecutor(1, "door")  # its own: nothing that is slow elsewhere shall close it
+        self._derived: dict[str, asyncio.Future[Key | None]] = {}
 
     async def refuses(self, route: str, authorization: str, sites: Sequence[str] = ()) -> Problem | None:
-        """As `refused`, in a thread where a key has to be derived: in one, for which nobody waits who is known, so that
-        guessing is worth little and keeps nobody out."""
-        if is_open(route) or not self._keys.wanted or not self._keys.has_a_price(_key_in(authorization)):
+        """As `refused`, where deriving a key holds up nobody who is known: that is done in a thread, once for all who
+        ask with one key, and so rarely that guessing is worth little. Who comes while MOST_DERIVED other keys wait for
+        it is told to come again (429)."""
+        text = _key_in(authorization)
+        if is_open(route) or not self._keys.wanted or not self._keys.has_a_price(text):
             return self.refused(route, authorization, sites)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self.refused, route, authorization, sites)
+        derived = self._derived.get(text)
+        if derived is None:
+            if len(self._derived) >= MOST_DERIVED:
+                return Problem(429, "many others show keys for the first time: come again", retry_seconds=1)
+            derived = asyncio.get_running_loop().run_in_executor(self._thread, self._keys.find, text)
+            self._derived[text] = derived
+            derived.add_done_callback(lambda _: self._derived.pop(text))
+        return self._refused(route, await asyncio.shield(derived))
 
     def refused(self, route: str, authorization: str, sites: Sequence[str] = ()) -> Problem | None:
         """Why a request is not let through: 401 without a good key, 403 beyond its scope, 429 where it asked too often.
@@ -94,7 +105,9 @@ class Door:
             if not self._open and any(map(_elsewhere, sites)):
                 return Problem(403, "pages of other sites may not ask: make a key, or serve with --without-keys")
             return None
-        key = self._keys.find(_key_in(authorization))
+        return self._refused(route, self._keys.find(_key_in(authorization)))
+
+    def _refused(self, route: str, key: Key | None) -> Problem | None:
         if key is None:
             return Problem(401, "this needs a key: send it as the header Authorization: Bearer KEY")
         if key.scope not in scopes(route):

@@ -35,7 +35,7 @@ from serving.schemas import BatchRequest, GroupRequest, Outcome, OutcomeResponse
 from serving.tally import Tallies
 
 DEADLINE_SECONDS = 30.0
-READY_SECONDS = 2.0
+READY_SECONDS, STATUS_SECONDS = 2.0, 10.0
 PATIENCE_SECONDS, PATIENCE_WITH_GROUPS, MOST_IMPATIENT = 5.0, 15.0, 16
 """After which a second replica is asked beside one that is silent, for so many requests at a time. A group of customers
 can take one many seconds of work, which would be done twice."""
@@ -196,11 +196,11 @@ class Ingress:
     @api.get("/v1/status")
     async def status(self) -> StatusResponse:
         """Models, replicas and load."""
-        state, replicas = await self._state()
+        state, replicas = await self._state(STATUS_SECONDS)
         models = []
         if replicas.get("RUNNING"):
             with suppress(Problem):
-                models = await self._ask(self.replicas.models, seconds=READY_SECONDS)
+                models = await self._ask(self.replicas.models, seconds=STATUS_SECONDS)
         for each in models:
             each |= self._tallies.counts(f"{each['name']}@{each['version']}")
         return StatusResponse(status=state, models=models, replicas=replicas, ongoing=self._ongoing)
@@ -218,14 +218,14 @@ class Ingress:
     @api.get("/readyz")
     async def ready(self) -> dict[str, str]:
         """A model can answer, or would be started for whoever asks."""
-        if not (self._sleeps and await self._state() == ("RUNNING", {})):
+        if not (self._sleeps and await self._state(READY_SECONDS) == ("RUNNING", {})):
             await self._ask(self.replicas.model, seconds=READY_SECONDS)
         return {"status": "ready"}
 
-    async def _state(self) -> tuple[str, dict[str, int]]:
+    async def _state(self, seconds: float) -> tuple[str, dict[str, int]]:
         """Of the application, and how many replicas are in each."""
         try:
-            async with asyncio.timeout(READY_SECONDS):
+            async with asyncio.timeout(seconds):
                 status = await asyncio.to_thread(serve.status)
         except TimeoutError:
             raise Problem(503, "Ray Serve's controller does not answer") from None

@@ -25,6 +25,7 @@ for name in [*os.environ]:  # of whoever runs the tests, who may have an endpoin
         del os.environ[name]
 settings.register_profile("tests", deadline=None)  # other tests take the processors meanwhile
 settings.load_profile("tests")
+os.environ.update(RAY_worker_niceness="0")  # else what Ray starts waits for all other processes of this machine
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # runs of seconds report many times a second
 CUTOFF = "2024-06-01"
 STORES = ["north", "south"]

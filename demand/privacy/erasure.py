@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 from demand.dataset import Dataset
 from demand.errors import DataError
 from demand.importing import Sold, write_tables
-from demand.locations import MANIFEST, Location, files_below, local, whole
+from demand.locations import MANIFEST, Location, files_below, local, reason, whole
 from demand.privacy.databases import SQLITE, erase_rows, opened
 from demand.privacy.identity import CUSTOMER, Identity
 from demand.privacy.pseudonyms import PseudonymKey
@@ -24,14 +23,19 @@ ERASED = "erased"
 """Of a manifest: how many customers were erased since the import, and the hashes of the data before each time."""
 
 
-def datasets(folder: Location) -> list[Dataset]:
-    """Every whole dataset below a folder, those too that a killed process left behind; the search reads the others."""
-    found = []
+def datasets(folder: Location) -> tuple[list[Dataset], list[str]]:
+    """Every dataset below a folder, those too that a killed process left behind, and which of them cannot be opened,
+    with the reason: whom they name, and by which key, is not known."""
+    found, shut = [], []
     for file in files_below(folder):
         if file.name == MANIFEST and (file.parent / "orders.parquet").is_file():
-            with suppress(DataError):
+            try:
                 found.append(Dataset.open(file.parent))
-    return found
+            except DataError as error:
+                shut.append(str(error))
+            except OSError as error:
+                shut.append(f"{file}: {reason(error)}")
+    return found, shut
 
 
 def check_key(dataset: Dataset, keys: Sequence[PseudonymKey]) -> None:

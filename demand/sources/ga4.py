@@ -68,22 +68,23 @@ def _sort_event(
     if isinstance(event, str):
         rows["orders"].append({"row": number, "rejected": event})
         return
+    told = _told(event)
     common = {
         "row": number,
-        "customer_id": event.get("user_id") or event.get("user_pseudo_id"),
-        "ts": pd.to_datetime(_number(event.get("event_timestamp")), unit="us", utc=True, errors="coerce"),
+        "customer_id": told.get("user_id") or told.get("user_pseudo_id"),
+        "ts": pd.to_datetime(_number(told.get("event_timestamp")), unit="us", utc=True, errors="coerce"),
     }
-    items = [_told(item) for item in (event.get("items") or []) if isinstance(item, dict)]
+    items = [_told(item) for item in _several(event.get("items"))]
     for item in items:
         if item.get("item_id"):
             known = {"item_id": item["item_id"], "name": item.get("item_name") or item["item_id"]}
             names.setdefault(item["item_id"], {**known, "category": item.get("item_category")})
-    if event.get("event_name") == "purchase":
-        order = _told(event.get("ecommerce") or {}).get("transaction_id") or _parameter(event, "transaction_id")
+    if told.get("event_name") == "purchase":
+        order = _told(event.get("ecommerce")).get("transaction_id") or _parameter(event, "transaction_id")
         rows["orders"] += [{**common, "order_id": order, **_line(item)} for item in items]
         if not items:
             rows["orders"].append({**common, "rejected": "a purchase without items"})
-    elif action := ACTIONS.get(str(event.get("event_name"))):
+    elif action := ACTIONS.get(str(told.get("event_name"))):
         text = _parameter(event, "search_term")
         looked = [item["item_id"] for item in items if item.get("item_id")]
         if looked or text:
@@ -108,16 +109,23 @@ def _number(value: Any, default: float | None = None) -> Any:
 
 def _parameter(event: dict[str, Any], key: str) -> str | None:
     """As text: Analytics takes what looks like a number for one, a search for 4711 too."""
-    for parameter in event.get("event_params") or []:
-        if isinstance(parameter, dict) and parameter.get("key") == key:
-            told = [each for each in _told(parameter.get("value") or {}).values() if each is not None]
+    for parameter in _several(event.get("event_params")):
+        if parameter.get("key") == key:
+            told = [each for each in _told(parameter.get("value")).values() if each is not None]
             return str(told[0]) if told else None
     return None
 
 
-def _told(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without those that are not set."""
-    return {name: value for name, value in fields.items() if value != NOT_SET}
+def _told(fields: Any) -> dict[str, Any]:
+    """The plain values of an object, without those that are not set; none where it is no object."""
+    if not isinstance(fields, dict):
+        return {}
+    return {name: value for name, value in fields.items() if value != NOT_SET and not isinstance(value, list | dict)}
+
+
+def _several(objects: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none where it is no list."""
+    return [each for each in objects if isinstance(each, dict)] if isinstance(objects, list) else []
 
 
 def _drain(rows: dict[str, list[dict[str, Any]]], file: str) -> Iterator[Chunk]:
@@ -144,7 +152,7 @@ def _json_lines(lines: Iterable[str]) -> Iterator[dict[str, Any] | str]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             event = None
         yield event if isinstance(event, dict) else "not a JSON object"
 

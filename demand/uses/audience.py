@@ -1,5 +1,6 @@
 """Marketing: who is most likely to want something, how many of them are worth asking, and what will come of it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,8 @@ def fixed_size(
     if budget is not None and cost is not None:
         if not cost > 0:
             raise SettingsError(f"asking one customer must cost something, not {cost:g}: else no budget says how many")
+        if not math.isfinite(budget / cost):
+            raise SettingsError(f"a budget of {budget:g} at {cost:g} each is for more customers than can be counted")
         size = int(round(budget / cost, 6))  # 100 at .1 each are 1,000, and not 999
     if size is not None:
         _check(size, smallest)

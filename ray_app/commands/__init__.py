@@ -20,8 +20,15 @@ from ray_app.commands import (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Puts every command into the application."""
+def application() -> typer.Typer:
+    """The command line, with every command."""
+    app = typer.Typer(
+        name="demandcast",
+        help="What each customer will want next: import data, tune, train, evaluate, serve and predict.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
     app.add_typer(data.app, name="data", help="Make datasets.")
     app.add_typer(models.app, name="models", help="The model registry.")
     app.add_typer(apply.app, name="apply", help="What predictions are for, over a whole dataset.")
@@ -31,3 +38,4 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(serve.app, name="serve")
     for command in (train.train, tune.tune, evaluate.evaluate, predict.predict, run.run, watch.watch, doctor.doctor):
         app.command()(command)
+    return app

@@ -87,6 +87,9 @@ def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
     try:
         asked = PredictRequest.model_validate(body)
+    except ValidationError as error:
+        raise DataError(str(invalid(error.errors()))) from None
+    try:
         with Client(url, os.environ.get(KEY), retries=1) as client:
             answer = client.predict(
                 asked.customer,
@@ -95,8 +98,8 @@ def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
                 top_k=asked.top_k,
                 explain=asked.explain,
             )
-    except ValidationError as error:
-        raise DataError(str(invalid(error.errors()))) from None
+    except ValidationError:
+        raise DemandError(f"what {url} answers is not what this version of demandcast understands") from None
     except PredictError as error:
         raise DemandError(f"{url} answered {error}") from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -119,7 +122,7 @@ def asked_of(
     """What a registered model is to be asked about every customer; Ray, and a place for the answers, are ready then.
 
     Raises:
-        DataError: the folder is no dataset, or nobody has an order before the date.
+        DataError: the folder is no dataset, or `as_of` no date.
         SettingsError: no file can be at `out`.
         ModelNotFoundError: there is no such model.
     """

@@ -20,11 +20,18 @@ def run(
     set_: Set = None,
     json: Json = False,
 ) -> None:
-    """Import, tune, fine-tune, evaluate, register, serve and predict, for real; what is already there is reused."""
+    """Import, tune, fine-tune, evaluate, register, serve and predict, for real.
+
+    What is already there is reused, and what was stopped goes on.
+    """
     from ray_app.chain import Chain
     from ray_app.presets import load_settings
 
     chain = Chain(load_settings(preset, set_ or []), trials, tune_customers, customers, workers, port, data)
-    result = chain.run()
+    try:
+        result = chain.run()
+    except KeyboardInterrupt:
+        say("stopped: the same command goes on from there")
+        raise
     say("done: " + ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result["seconds"].items()))
     emit(result, json)

@@ -244,6 +244,27 @@ def test_one_bad_item_of_an_event_is_set_aside_alone(tmp_path: Path) -> None:
     assert manifest["files"]["events.jsonl"] == {"in": 3, "kept": 2, "rejected": {"item_id is missing": 1}}
 
 
+def test_events_of_another_shape_are_set_aside_and_the_others_read(tmp_path: Path) -> None:
+    mug = {"item_id": "mug", "price": 4.0, "quantity": 1}
+    good = event("purchase", 0, [mug], parameter("transaction_id", string_value="t1"))
+    wrong: dict[str, object] = {
+        "ecommerce": "x", "items": 5, "event_params": {"key": 1}, "event_timestamp": [1], "user_pseudo_id": {"a": 1},
+        "event_name": ["purchase"],
+    }  # fmt: skip
+    lines = [json.dumps({**good, name: value}) for name, value in wrong.items()]
+    lines += [json.dumps({**good, "items": [{**mug, "item_id": ["a"]}]}), "[" * 100_000, json.dumps(good)]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines))
+
+    manifest = import_dataset("ga4", source("ga4", SourceOptions(tmp_path / "events.jsonl")), tmp_path / "data")
+
+    dataset = Dataset.open(tmp_path / "data")
+    assert {items for each in dataset.customers() for order in each.orders for items in order.items} == {"mug"}
+    assert manifest["files"]["events.jsonl"]["rejected"] == {
+        "a purchase without items": 1, "order_id is missing": 1, "ts is missing": 1,
+        "customer_id is missing": 1, "item_id is missing": 1, "not a JSON object": 1,
+    }  # fmt: skip
+
+
 def test_an_unknown_source_or_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("demand.sources.ta_feng.find_spec", lambda name: None)
     with pytest.raises(DataError, match="no source 'sap'"):

@@ -17,13 +17,15 @@ def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
     results = []
     for _ in range(2):
         process = subprocess.run(
-            command, env={**os.environ, "DEMANDCAST_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=800
+            command, env={**os.environ, "DEMANDCAST_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=3_000
         )
         assert process.returncode == 0, process.stdout + process.stderr
         results.append(json.loads(process.stdout.strip().splitlines()[-1]))
         if len(results) == 1:
             assert Registry(tmp_path).resolve("demand@champion").version == 2
             Registry(tmp_path).promote("demand@1")  # the sweep's, which a second run is to leave as it is
+            (tuned,) = (tmp_path / "chain").glob("tune-*.json")
+            tuned.unlink()  # as if the first had been killed just before
 
     first, second = results
     assert set(first["seconds"]) == {"import", "tune", "train", "evaluate", "serve"}
@@ -34,5 +36,6 @@ def test_the_whole_chain_runs_and_is_reused(tmp_path: Path) -> None:
     assert second["model"] == first["model"]
     assert second["evaluation"] == first["evaluation"]
     assert "reusing" in process.stdout
+    assert len([*(tmp_path / "sweeps").glob("*.json")]) == 1
     assert first["model"] == "demand@2"
     assert Registry(tmp_path).resolve("demand@champion").version == 1

@@ -136,7 +136,16 @@ def test_what_is_left_is_listed_and_an_error(home: Path) -> None:
     out, err = demandcast("privacy", "erase", "c003", "--pseudonym-key", home.parent / "key", home=home, code=1)
 
     assert f"left: {home / 'notes.txt'}: its text" in out
-    assert pseudonym not in out + err
+    assert pseudonym not in out
+    assert err == ""
+
+
+def test_a_dataset_that_cannot_be_opened_is_no_proof(home: Path) -> None:
+    (home / "data" / "mine" / "manifest.json").write_text("")
+
+    out, _ = demandcast("privacy", "erase", "c003", home=home, code=1)
+
+    assert f"not read: {home / 'data' / 'mine' / 'manifest.json'} is damaged" in out
 
 
 def test_a_file_that_cannot_be_read_is_listed_and_the_others_are_erased(home: Path) -> None:

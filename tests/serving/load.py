@@ -13,7 +13,7 @@ from tests.clusters import wait_until
 from tests.serving.conftest import order, request
 
 CLIENTS = 16
-SOON_SECONDS = 60
+SOON_SECONDS = 180
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Load:
     def more(self, count: int) -> None:
         """Waits until so many more are answered."""
         wanted = len(self.answers) + count
-        assert wait_until(lambda: self._asking.done() or len(self.answers) >= wanted, 2 * SOON_SECONDS)
+        assert wait_until(lambda: self._asking.done() or len(self.answers) >= wanted, SOON_SECONDS)
         assert not self._asking.done(), self._asking.exception()
 
     async def _ask(self) -> None:

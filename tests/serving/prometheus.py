@@ -6,13 +6,15 @@ from collections.abc import Callable
 import httpx
 import ray
 
-SOON_SECONDS = 40
+SOON_SECONDS = 120
 
 
 def scraped() -> str:
     """All that the node tells Prometheus."""
     (node,) = (each for each in ray.nodes() if each["Alive"])
-    return httpx.get(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics").text
+    return httpx.get(
+        f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", timeout=SOON_SECONDS
+    ).text
 
 
 def counted(text: str, name: str, **labels: str) -> float:

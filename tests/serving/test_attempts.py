@@ -63,6 +63,16 @@ def test_an_answer_that_is_an_error_is_not_asked_for_again() -> None:
         answer((0, ValueError("refused")), (0, "second"))
 
 
+def test_where_everybody_waits_an_attempt_that_dies_is_made_again_all_the_same() -> None:
+    replicas = Replicas(*[(0.2, Died())] * 4, *[(0, "answer")] * 4)
+    attempts = Attempts(0, Died)
+
+    async def all_at_once() -> list[object]:
+        return await asyncio.gather(*(attempts.answer(replicas.ask, 0.05) for _ in range(4)))
+
+    assert asyncio.run(all_at_once()) == ["answer"] * 4
+
+
 def test_where_everybody_waits_only_some_ask_again() -> None:
     replicas = Replicas(*[(0.2, "slow")] * 20)
     attempts = Attempts(2, Died)

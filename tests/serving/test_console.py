@@ -134,7 +134,7 @@ def test_the_console_of_a_real_endpoint(
         page.goto(f"{client.base_url}/docs")  # which tells of every route, and comes from nowhere else
         expect(page.get_by_role("heading", name="demandcast")).to_be_visible()
         paths = client.get("/openapi.json").json()["paths"]
-        assert page.locator(".opblock").count() == sum(map(len, paths.values()))
+        expect(page.locator(".opblock")).to_have_count(sum(map(len, paths.values())))
 
 
 def test_a_customers_history_stands_beside_what_is_expected_and_why(browser: Browser, stub: Stub) -> None:

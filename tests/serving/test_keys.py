@@ -9,7 +9,7 @@ import pytest
 
 from demand.errors import SettingsError
 from serving import keys as module
-from serving.door import Door
+from serving.door import MOST_DERIVED, Door
 from serving.keys import KeyFile, Keys
 from serving.problems import Problem
 from tests.serving.conftest import early_in_a_minute
@@ -221,6 +221,24 @@ def test_who_is_known_does_not_wait_for_those_who_guess(file: KeyFile, monkeypat
     assert known is None
     assert guess
     assert guess.status == 401
+
+
+def test_of_those_who_guess_only_some_wait_and_a_key_is_derived_once_for_all_who_show_it(
+    file: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, text = file.create("shop")
+    door, derived, derive = Door(Keys(file)), [], module._derived
+    asked = [f"Bearer {text}"] * 50 + [f"Bearer {text}{number}" for number in range(50)]
+
+    async def all_at_once() -> list[Problem | None]:
+        return await asyncio.gather(*(door.refuses("POST /v1/predict", each) for each in asked))
+
+    monkeypatch.setattr(module, "_derived", lambda *given: derived.append(given) or derive(*given))
+    answers = asyncio.run(all_at_once())
+    assert answers[:50] == [None] * 50
+    assert [each and each.status for each in answers[50:]] == [401] * (MOST_DERIVED - 1) + [429] * (51 - MOST_DERIVED)
+    assert len(derived) == MOST_DERIVED
+    assert asyncio.run(door.refuses("POST /v1/predict", asked[-1])).status == 401
 
 
 def test_keys_made_before_there_were_scopes_may_ask_for_predictions(file: KeyFile) -> None:

@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from serving.client import SECONDS
 from serving.door import OPEN
 from serving.ingress import api
 
@@ -44,7 +45,7 @@ def session(admin: httpx.Client) -> Iterator[requests.Session]:
 
 
 def ask(case: schemathesis.Case, client: httpx.Client, session: requests.Session) -> None:
-    case.call_and_validate(base_url=str(client.base_url), session=session, checks=CHECKS)
+    case.call_and_validate(base_url=str(client.base_url), session=session, checks=CHECKS, timeout=SECONDS)
 
 
 @schema.include(method="POST").exclude(path=OF_MANY).parametrize()
@@ -88,7 +89,7 @@ def test_what_takes_no_body_is_answered_as_the_document_says(
 def test_every_route_that_wants_a_key_wants_a_good_one(
     method: str, path: str, headers: dict[str, str], client: httpx.Client
 ) -> None:
-    assert httpx.request(method, f"{client.base_url}{path}", headers=headers).status_code == 401
+    assert httpx.request(method, f"{client.base_url}{path}", headers=headers, timeout=SECONDS).status_code == 401
 
 
 def test_the_published_document_is_the_endpoints(client: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 import httpx
 import psutil
 import pytest
+import ray
 
 from benchmarks.serving_faults import INGRESS, REPLICA
 from demand.errors import SettingsError
@@ -33,6 +34,7 @@ def test_all_processes_are_replaced_and_no_request_is_lost(client: httpx.Client,
 
     before = processes()
     assert before
+    assert wait_until(lambda: ray.available_resources().get("CPU", 0) >= 1, SOON_SECONDS)  # what others had is free
     with Load(client, clients=2) as load:
         endpoint.renew()
         assert wait_until(lambda: processes() and not processes() & before, SOON_SECONDS)

@@ -21,6 +21,7 @@ from demand.questions import Question
 from modeling.predictor import Predictor
 from ray_app.cluster import free_port
 from serving.application import Endpoint, Served, running
+from serving.client import SECONDS
 from serving.keys import KeyFile, Keys
 from serving.schemas import CustomerRecord
 from tests.serving.conftest import AS_OF, champion, early_in_a_minute, order, request
@@ -167,7 +168,7 @@ def test_a_hundred_and_fifty_clients_at_once_are_all_answered(client: httpx.Clie
     async def ask_all() -> list[int]:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(
-            base_url=client.base_url, headers=client.headers, timeout=60, limits=limits
+            base_url=client.base_url, headers=client.headers, timeout=SECONDS, limits=limits
         ) as clients:
             asked = (clients.post("/v1/predict", json=bodies[each % len(bodies)]) for each in range(150))
             return [answer.status_code for answer in await asyncio.gather(*asked)]
@@ -178,7 +179,7 @@ def test_a_hundred_and_fifty_clients_at_once_are_all_answered(client: httpx.Clie
 def test_without_a_good_key_nothing_is_answered_and_too_often_comes_with_when_to_ask_again(
     client: httpx.Client, keys: KeyFile
 ) -> None:
-    strangers = httpx.Client(base_url=client.base_url, timeout=30)
+    strangers = httpx.Client(base_url=client.base_url, timeout=SECONDS)
     _, rare = keys.create("rare", per_minute=1)
     early_in_a_minute()
 

@@ -34,7 +34,7 @@ async def loaded(concurrency: int) -> tuple[Load, int]:
     await site.start()
     port = runner.addresses[0][1]
     try:
-        found = await load(Server("", [], "", f"http://127.0.0.1:{port}/", BODIES, {}), concurrency, 0.5)
+        found = await load(Server("", [], "", f"http://127.0.0.1:{port}/", BODIES, {}), concurrency, 2.0)
         return found, max(ongoing)
     finally:
         await runner.cleanup()

@@ -10,7 +10,7 @@ from serving.tracing import ENDPOINTS, SAMPLED, tracing
 from tests.serving.collector import Collector
 from tests.serving.conftest import order, request
 
-SOON_SECONDS = 30
+SOON_SECONDS = 120
 CALLER, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CHAIN = [
     "proxy_http_request Ingress POST /v1/predict",

@@ -305,7 +305,18 @@ def test_datasets_are_found_wherever_a_killed_process_left_them(tmp_path: Path) 
     for place in ("data/mine", "data/.mine.x7f3/mine"):
         imported(csv, tmp_path / "home" / place)
 
-    assert len(datasets(tmp_path / "home")) == 2
+    found, shut = datasets(tmp_path / "home")
+    assert (len(found), shut) == (2, [])
+
+
+def test_a_dataset_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    imported(write_shop(tmp_path / "csv", customers=3), tmp_path / "home" / "mine")
+    (tmp_path / "home" / "mine" / "manifest.json").write_text('{"schema_ver')
+
+    found, shut = datasets(tmp_path / "home")
+
+    assert found == []
+    assert shut == [f"{tmp_path / 'home' / 'mine' / 'manifest.json'} is damaged: import the data again"]
 
 
 def test_whom_a_model_learned_from_is_told_by_its_card(shop: Dataset, tmp_path: Path) -> None:

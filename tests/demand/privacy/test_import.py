@@ -160,6 +160,10 @@ def test_attributes_are_kept_by_name(folder: Path, tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "data" / "customers.parquet")
     assert [dict(each) for each in table["attributes"].to_pylist()] == [{"age": "30"}, {"age": "31"}, {"age": "32"}]
     assert manifest["privacy"]["attributes"] == ["age"]
+    with (folder / "customers.csv").open("a") as people:
+        people.write(",40,nobody's street\n")
+    imported(folder, tmp_path / "again", Guard(attributes=["age"]))
+    assert "street" not in str(Dataset.open(tmp_path / "again").table("quarantine").to_pylist())
     with pytest.raises(DataError, match=r"--attributes agee: .* there are address, age"):
         imported(folder, tmp_path / "other", Guard(attributes=["age", "agee"]))
     assert not (tmp_path / "other").exists()

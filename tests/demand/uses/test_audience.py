@@ -45,6 +45,7 @@ def test_what_needs_no_chances_is_refused_before_anybody_is_asked() -> None:
         ({"budget": 5.0}, "cost"),
         ({"budget": 100.0, "cost": 0.0}, "must cost something, not 0"),
         ({"budget": 100.0, "cost": -1.0}, "must cost something, not -1"),
+        ({"budget": 1e308, "cost": 0.1}, "more customers than can be counted"),
         ({"size": 3, "cost": 1.0}, "cost"),
         ({"size": 3}, "would be 3, and 10 are the fewest"),
         ({"threshold": 0.99}, "would be 0"),
