@@ -27,7 +27,7 @@ from ray_app.steps import Steps
 from serving.application import Served, check_port, running
 from serving.models import ModelReference, Models
 from serving.schemas import CustomerRecord
-from training.settings import Settings
+from training.settings import Settings, check_layout
 from tuning.live import ranking_table
 from tuning.plan import SweepPlan, Trial
 from tuning.space import FORMAT, RATE, Choice, Range, Space
@@ -66,9 +66,10 @@ class Chain:
         """All stages; returns what `run --json` prints.
 
         Raises:
-            SettingsError: the endpoint's port is taken.
+            SettingsError: the endpoint's port is taken, or the workers cannot share the run.
         """
         check_port("127.0.0.1", self.port)  # rather now than after ten minutes
+        check_layout(self.settings, self.workers, on_gpu=True)  # whether there are GPUs, training itself will see
         self._stage("import", self._import)
         trials = self._stage("tune", self._tune)
         model = self._stage("train", lambda: self._train(trials))

@@ -7,6 +7,7 @@ import typer
 
 from demand.locations import Location
 from ray_app.commands.options import PLACE, Data, Json, Model, Protocol
+from ray_app.commands.predict import check_items
 from ray_app.output import check_file, console, emit, say
 
 if TYPE_CHECKING:
@@ -90,4 +91,5 @@ def evaluation_of(
         say(f"without {name}: pip install 'demandcast[baselines]'")
     with console.status(f"evaluating {version}"):
         predictor = Predictor.load(version.checkpoint)
+        check_items(dataset, predictor.catalogue, version)
         return str(version), compare(predictor, dataset, asked, chosen, others, home.baselines)

@@ -44,7 +44,7 @@ Protocol = Annotated[
         "last one (leave-one-out); or taiw, the same by the rules of a published comparison."
     ),
 ]
-Customers = Annotated[int | None, typer.Option(min=1, help="Take part with only so many customers, drawn at random.")]
+Customers = Annotated[int | None, typer.Option(min=1, help="Let only so many customers take part, drawn at random.")]
 Workers = Annotated[int, typer.Option(min=1, help="Training workers: copies of the model, or parts of one (layout.*).")]
 HorizonDays = Annotated[int | None, typer.Option(min=1, max=91, help="Ask about so many days.")]
 PSEUDONYM_KEY = (

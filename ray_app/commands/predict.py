@@ -14,6 +14,8 @@ from ray_app.commands.options import DEFAULT_URL, KEY, PLACE, HorizonDays, Json,
 from ray_app.output import check_file, console, emit, say
 
 if TYPE_CHECKING:
+    from demand.catalogue import Catalogue
+    from demand.dataset import Dataset
     from modeling.registry import ModelVersion
     from training.prediction import Asked
 
@@ -27,7 +29,12 @@ def predict(
     data: Annotated[
         Location | None, typer.Option(help="Dataset folder: predict for every customer in it.", **PLACE)
     ] = None,
-    as_of: Annotated[str | None, typer.Option(help="Nothing from this date on is read.")] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="With --data, nothing from this date on is read; a customer's record may have nothing from it on."
+        ),
+    ] = None,
     out: Annotated[Location | None, typer.Option(help="Parquet file to write (with --data).", **PLACE)] = None,
     model: Model = "demand@champion",
     horizon_days: HorizonDays = None,
@@ -122,7 +129,7 @@ def asked_of(
     """What a registered model is to be asked about every customer; Ray, and a place for the answers, are ready then.
 
     Raises:
-        DataError: the folder is no dataset, or `as_of` no date.
+        DataError: the folder is no dataset, the model knows none of its items, or `as_of` is no date.
         SettingsError: no file can be at `out`.
         ModelNotFoundError: there is no such model.
     """
@@ -135,11 +142,20 @@ def asked_of(
     from training.prediction import Asked
 
     check_file("--out", out)
-    Dataset.open(data)
+    dataset = Dataset.open(data)
     when = moment(as_of)
     version = Registry(Home.here().folder).resolve(model)
+    asked = Asked(data, location(version.checkpoint), when, horizon_days or NEXT_ORDER)
+    check_items(dataset, asked.catalogue, version)
     connect()
-    return version, Asked(data, location(version.checkpoint), when, horizon_days or NEXT_ORDER)
+    return version, asked
+
+
+def check_items(dataset: "Dataset", catalogue: "Catalogue", version: "ModelVersion") -> None:
+    """Raises DataError where a model was made for other data: it knows none of the items."""
+    known = set(catalogue.item_ids)
+    if known and known.isdisjoint(dataset.table("items", ["item_id"])["item_id"].to_pylist()):
+        raise DataError(f"{version} knows no item of {dataset.folder}: name a model of this data with --model")
 
 
 def demand_table(demands: list[dict[str, Any]]) -> Table:

@@ -23,6 +23,7 @@ from ray_app.commands.options import (
 from ray_app.output import console, emit, say
 
 TRIALS = 8
+TRIED = ("compact", "profile", "names")
 
 
 def tune(
@@ -41,7 +42,8 @@ def tune(
     ] = None,
     lr: Annotated[tuple[float, float], typer.Option(help="Lowest and highest learning rate.")] = (3e-4, 1e-2),
     prompt_format: Annotated[
-        list[str] | None, typer.Option(help=f"Try this format ({', '.join(FORMATS)}). May be repeated.")
+        list[str] | None,
+        typer.Option(help=f"Try this format ({', '.join(FORMATS)}). May be repeated; by default {', '.join(TRIED)}."),
     ] = None,
     space: Annotated[
         Location | None,
@@ -65,7 +67,9 @@ def tune(
     ] = "asha",
     objective: Annotated[
         list[str] | None,
-        typer.Option(help="What is best, by validation: ndcg@10, loss, tokens_per_second, … May be repeated."),
+        typer.Option(
+            help="What is best, by validation: ndcg@10, loss, tokens_per_second, … May be repeated; by default ndcg@10."
+        ),
     ] = None,
     warm_start: Annotated[str | None, typer.Option(help="Begin from an earlier sweep's results, by its name.")] = None,
     customers: Customers = None,
@@ -99,7 +103,7 @@ def tune(
         sweep_name = fresh_name("sweep")
         standing = {
             "training.learning_rate": {"low": lr[0], "high": lr[1], "log": True},
-            "prompt.name": prompt_format or ["compact", "profile", "names"],
+            "prompt.name": prompt_format or [*TRIED],
         }
         if search != "grid" and not (trials or hours or epochs):
             trials = TRIALS

@@ -1,9 +1,10 @@
-"""The command line in this process."""
+"""The command line in this process, or in one of its own."""
 
 import contextlib
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
@@ -30,3 +31,15 @@ def demandcast(*arguments: object, home: Path, code: int = 0) -> tuple[str, str]
 
 def last_json(out: str) -> dict:
     return json.loads(out.strip().splitlines()[-1])
+
+
+def start(*arguments: object, home: Path) -> subprocess.Popen:
+    """A process of its own, for signals."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ray_app.cli", *map(str, arguments)],
+        env={**os.environ, "DEMANDCAST_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

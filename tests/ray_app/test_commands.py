@@ -1,23 +1,15 @@
-"""The command line as its users meet it: exit codes, last lines, and real processes where signals are at work."""
+"""The command line as its users meet it: exit codes, last lines, and what is refused."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from ray._private.ray_constants import PROMETHEUS_SERVICE_DISCOVERY_FILE
 
 from demand.baselines import BASELINES
 from demand.dataset import Dataset
@@ -25,45 +17,10 @@ from demand.importing import import_dataset
 from demand.moments import DAY, iso, moment
 from demand.sources import SourceOptions, source
 from modeling.state import load_state
-from ray_app.cluster import free_port
-from serving.client import Client
-from tests.clusters import wait_until
 from tests.conftest import CUTOFF, write_shop
-from tests.ray_app.commandline import demandcast, last_json
+from tests.ray_app.commandline import demandcast, last_json, start
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-
-
-def start(*arguments: object, home: Path) -> subprocess.Popen:
-    """A process of its own, for signals."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ray_app.cli", *map(str, arguments)],
-        env={**os.environ, "DEMANDCAST_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def training(shop: Dataset) -> tuple[object, ...]:
-    """A run of several checkpoints."""
-    longer = ("training.reports_per_epoch=6", "training.microbatch_tokens=256", "training.epochs=4")
-    settings = [word for assignment in longer for word in ("--set", assignment)]
-    return ("train", "--data", shop.folder, "--preset", "tiny", "--cutoff", CUTOFF, *settings)
-
-
-@pytest.fixture(scope="module")
-def trained(home: Path, training: tuple[object, ...]) -> dict:
-    """What `train --json` printed; its model is the champion."""
-    out, _ = demandcast(*training, "--json", home=home)
-    return {**last_json(out), "out": out}
 
 
 def test_train_names_its_run_first_and_its_model_last(trained: dict) -> None:
@@ -100,6 +57,20 @@ def test_an_audit_says_how_to_train_for_one(home: Path, shop: Dataset, trained: 
 
     assert "learned from 40 of 40 customers" in err
     assert "--customers 20" in err
+
+
+def test_a_model_of_other_data_is_not_asked(home: Path, trained: dict, tmp_path: Path) -> None:
+    folder = write_shop(tmp_path / "csv", customers=5)
+    for file in folder.iterdir():
+        file.write_text(file.read_text().replace("item ", "film ").replace("Item ", "Film "))
+    films = tmp_path / "films"
+    import_dataset("csv", source("csv", SourceOptions(path=folder)), films)
+
+    for words in (("predict", "--as-of", CUTOFF, "--out", tmp_path / "x.parquet"), ("evaluate",)):
+        _, err = demandcast(*words, "--data", films, home=home, code=2)
+        assert (
+            err == f"demandcast: {trained['model']} knows no item of {films}: name a model of this data with --model\n"
+        )
 
 
 def test_absurd_orders_from_as_of_on_change_no_prediction(home: Path, trained: dict, tmp_path: Path) -> None:
@@ -252,102 +223,6 @@ def test_a_pretrained_model_is_imported_fine_tuned_and_answers(
     private = ("--set", "privacy.epsilon=8", "--set", "base=tuned")
     _, err = demandcast("train", "--data", shop.folder, *arguments, *private, home=home, code=2)
     assert "what tuned@1 has learned of customers" in err
-
-
-@pytest.fixture
-def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where Ray's files of processes that start now lie; its sockets want a short name."""
-    with tempfile.TemporaryDirectory(prefix="dc") as folder:
-        monkeypatch.setenv("RAY_TMPDIR", folder)
-        yield Path(folder) / "ray"
-
-
-def metrics_that_prometheus_finds(ray_folder: Path) -> bool:
-    """Whether one of the nodes that Ray lists in the file of deploy/prometheus tells of the endpoint."""
-    file = ray_folder / PROMETHEUS_SERVICE_DISCOVERY_FILE
-    targets = [target for each in json.loads(file.read_text()) for target in each["targets"]] if file.exists() else []
-    told = []
-    for each in targets:
-        with suppress(httpx.HTTPError):
-            told.append(httpx.get(f"http://{each}/metrics").text)
-    return "ray_demandcast_" in "".join(told)
-
-
-def test_serve_says_when_it_is_ready_answers_follows_the_champion_sleeps_wakes_and_ends_with_ctrl_c(
-    home: Path, trained: dict, tmp_path: Path, ray_folder: Path
-) -> None:
-    (tmp_path / "customer.json").write_text(
-        json.dumps(
-            {"purchase_history": [{"ts": "2024-05-01", "items": [{"item_id": "item a0"}, {"item_id": "nothing"}]}]}
-        )
-    )
-    sleepy = ("--min-replicas", 0, "--down-seconds", 20)
-    port = free_port()
-    process = start("serve", "--model", "demand@champion", "--port", port, *sleepy, "--json", home=home)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        url = re.search(rf"http://\S+:{port}", line)
-        assert url, line
-        assert json.loads(process.stdout.readline()) == {"model": trained["model"], "url": url[0]}
-        asked = ("predict", "--customer", tmp_path / "customer.json", "--url", url[0])
-        answer = last_json(demandcast(*asked, "--json", home=home)[0])
-        assert len(answer["demands"]) == 20
-        assert answer["unknown_items"] == ["nothing"]
-        out, _ = demandcast(*asked, "--as-of", CUTOFF, "--explain", "--json", home=home)
-        assert "bought once, 31 days ago" in out.replace("\n", " ")
-        (reasons,) = (each["reasons"] for each in last_json(out)["demands"] if each["item_id"] == "item a0")
-        assert reasons["events"][0]["item_id"] == "item a0"
-
-        status = last_json(demandcast("serve", "status", "--url", url[0], "--json", home=home)[0])
-        assert (status["status"], status["replicas"], status["ongoing"]) == ("RUNNING", {"RUNNING": 1}, 0)
-        assert [(f"{each['name']}@{each['version']}", each["share"]) for each in status["models"]] == [
-            (trained["model"], 1.0)
-        ]
-
-        assert wait_until(lambda: metrics_that_prometheus_finds(ray_folder), 180)
-
-        folder = last_json(demandcast("models", "show", trained["model"], "--json", home=home)[0])["checkpoint"]
-        other = last_json(demandcast("models", "import", folder, "--json", home=home)[0])["model"]
-        for change, model in ((("promote", other), other), (("rollback",), trained["model"])):
-            demandcast("models", *change, home=home)
-            assert process.stdout.readline() == f"serving {model}\n"
-            assert json.loads(process.stdout.readline())["model"] == model
-
-        def status() -> dict:
-            return last_json(demandcast("serve", "status", "--url", url[0], "--json", home=home)[0])
-
-        deadline = time.monotonic() + 180
-        while status()["replicas"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        assert (status()["status"], status()["models"]) == ("RUNNING", [])
-        with Client(url[0]) as patient:
-            assert patient.predict({}).model.model_dump() == answer["model"]
-        assert last_json(demandcast(*asked, "--json", home=home)[0])["model"] == answer["model"]
-        assert status()["replicas"] == {"RUNNING": 1}
-
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=180)
-        assert "Traceback" not in err
-        assert f"no answer from {url[0]}" in demandcast(*asked, home=home, code=2)[1]
-    finally:
-        process.kill()
-
-
-@pytest.mark.drill
-def test_serve_ends_in_order_when_a_process_manager_says_so(home: Path, trained: dict) -> None:
-    process = start("serve", "--model", trained["model"], "--port", free_port(), "--json", home=home)
-    try:
-        assert process.stdout is not None
-        assert "serving" in process.stdout.readline()
-        process.terminate()
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 0, out + err
-        assert out.endswith("stopping\n")
-        assert "SIGTERM" not in err
-    finally:
-        process.kill()
 
 
 @pytest.mark.parametrize(
