@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from demand.customer import Browsing, Customer, Order, Review, merge_lines
 from demand.errors import DataError
 from demand.locations import MANIFEST, Location, location
+from demand.moments import DAY, moment
 from demand.tables import ADDED, SCHEMA_VERSION, TABLES, read_schema, read_table, scan_table
 
 Event = TypeVar("Event", Browsing, Review)
@@ -65,6 +66,11 @@ class Dataset:
     def content_hash(self) -> str:
         """Equal for equal data."""
         return str(self.manifest["content_hash"])
+
+    def ends_before(self, when: int) -> bool:
+        """Whether the data end before a moment, but for a day on which nobody may have ordered: days without data look
+        like days without orders."""
+        return when > (moment(self.manifest["last_order"]) // DAY + 2) * DAY
 
     def table(self, name: str, columns: list[str] | None = None, filters: Any = None) -> pa.Table:
         """One table, or the columns and rows of it that `filters` (pyarrow.parquet.read_table) lets through.

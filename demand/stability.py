@@ -98,7 +98,7 @@ def parse_limit(text: str) -> tuple[str, Limits]:
         notice, act = map(float, values.split(":"))
     except ValueError:
         notice, act = np.nan, np.nan
-    if not 0 <= notice <= act:
+    if not (0 <= notice <= act and act > 0):
         raise SettingsError(f"--limit {text}: write it like {name}=0.1:0.25, a notice from .1 on, acting from .25 on")
     return name, Limits(notice, act)
 

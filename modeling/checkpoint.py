@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demand.catalogue import Catalogue
-from demand.errors import CheckpointError
+from demand.errors import CheckpointError, SettingsError
 from demand.formats import PromptFormat
 from demand.locations import MANIFEST, Location, local, location, whole
 from demand.vocabulary import Vocabulary
@@ -53,6 +53,11 @@ class Checkpoint:
     calibration: Calibration = field(default_factory=Calibration)
     card: dict[str, Any] = field(default_factory=dict)
     golden: tuple[Golden, ...] = ()
+
+    def check_horizon(self, days: int) -> None:
+        """Raises SettingsError where a model that learned of the next order alone is asked about days."""
+        if days and self.card.get("horizon_days", days) is None:
+            raise SettingsError("this model learned of the next order alone: it can be asked about no number of days")
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Location) -> None:

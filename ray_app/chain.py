@@ -19,7 +19,6 @@ from ray_app.cluster import connect
 from ray_app.commands.data import import_data, summary
 from ray_app.commands.evaluate import evaluation_of
 from ray_app.commands.predict import ask
-from ray_app.fine_tuning import trained
 from ray_app.home import Home
 from ray_app.output import console, say
 from ray_app.scoreboard import methods_table
@@ -113,11 +112,10 @@ class Chain:
 
         def work(run: str) -> str:
             say(f"run {run}: learning rate {settings.training.learning_rate:.2e}, format {settings.prompt.name}")
-            registry = Registry(self.home.folder)
-            version = trained(plan, run, self.home, registry)
-            say("validation: " + ", ".join(f"{key} {value:.4f}" for key, value in (version.metrics or {}).items()))
+            version, metrics = jobs.train(plan, run, self.home, console)
+            say("validation: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
             if CHAMPION not in version.aliases:
-                registry.promote(str(version))
+                Registry(self.home.folder).promote(str(version))
             return str(version)
 
         model: str = self._once("train", plan.model_dump_json(), work)

@@ -8,17 +8,16 @@ from demand.locations import Location
 from demand.moments import DAY, moment
 from demand.protocols.cutoff import VALIDATION_DAYS
 from modeling.checkpoint import load_checkpoint
-from modeling.registry import ModelVersion, Registry
+from modeling.registry import ModelVersion
 from ray_app import jobs
 from ray_app.home import Home
-from ray_app.output import console
 from training.drift import trained_before
 from training.run import Plan
 from training.settings import parse_assignment, settings_from
 
 FINE_TUNING: Mapping[str, Any] = {"training.epochs": 2, "training.refit": True}
 RATE_SHARE = 0.3
-"""Of the model's own learning rate: it has learned most of it already."""
+"""Of the rate that a model learned all by: it has learned most of it already. One that learned on before keeps its."""
 
 
 def fine_tuning(
@@ -40,15 +39,8 @@ def fine_tuning(
     if "settings" not in card:
         raise SettingsError(f"{model} does not tell how it was trained: only one that 'train' made can learn on")
     settings = settings_from(card["settings"])
-    rate = settings.training.learning_rate * RATE_SHARE
+    rate = settings.training.learning_rate * (1 if card.get("trained_since") else RATE_SHARE)
     values = {**FINE_TUNING, "training.learning_rate": rate, "base": str(model)}
     settings = settings.with_values({**values, **dict(parse_assignment(each) for each in assignments)})
     plan = jobs.make_plan(data, settings, cutoff, customers, workers, home, name=model.name)
     return plan.model_copy(update={"since": min(trained_before(card), moment(cutoff) - 2 * VALIDATION_DAYS * DAY)})
-
-
-def trained(plan: Plan, run: str, home: Home, registry: Registry) -> ModelVersion:
-    """The version that a run of this name made, or makes now, going on where it was stopped."""
-    folder = str(home.models / run)
-    known = [each for each in registry.versions() if each.checkpoint == folder]
-    return known[0] if known else jobs.train(plan, run, home, console)[0]

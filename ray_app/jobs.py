@@ -90,12 +90,19 @@ def make_sweep(**fields: Any) -> SweepPlan:
 
 
 def train(plan: Plan, run: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
-    """Trains, or goes on with, a run, registers its model and returns the version and its validation metrics.
+    """Trains, or goes on with, a run, registers its model and returns the version and its validation metrics; of a run
+    that came to its end before, what it made then.
 
     Raises:
         DataError: the data is not, or is no longer, what the run began with.
         StoppedRunError: it could not go on; the message says how to resume it.
     """
+    if made := _made(plan, home.models / run, home):
+        return made, dict(made.metrics or {})
+    return _train(plan, run, home, console)
+
+
+def _train(plan: Plan, run: str, home: Home, console: Console) -> tuple[ModelVersion, dict[str, Any]]:
     plan.dataset()  # as the run began with it; rather now than when a cluster stands
     save_plan(plan, home.runs / f"{run}.json")
     connect()
@@ -141,17 +148,27 @@ def tune(sweep: SweepPlan, name: str, home: Home, console: Console) -> tuple[Mod
         raise DataError(f"no trial of {name} came to a result: see {home.sweeps / name}")
     settings = sweep.plan.settings.with_values(winner.config)
     plan = sweep.plan.model_copy(update={"settings": settings})
+    run = f"{name}-{winner.id}"
+    if made := _made(plan, home.models / run, home):
+        return made, dict(made.metrics or {}), trials
     registry = Registry(home.folder)
     searched = {"trials": len(trials), "search": sweep.search, "stopping": sweep.stopping, **sweep.space.model_dump()}
     parent = registry.log_run(SWEEPS, name, searched, ranked(winner.metrics))
     for trial in trials:
         registry.log_run(SWEEPS, trial.id, trial.config, ranked(trial.metrics), parent=parent)
-    version, metrics = register(
-        plan, f"{name}-{winner.id}", location(winner.checkpoint), dict(winner.metrics), home, console
-    )
+    version, metrics = register(plan, run, location(winner.checkpoint), dict(winner.metrics), home, console)
+    version = registry.promote(str(version), CHALLENGER)
     with console.status("writing the report"):
         sweep_page(name, sweep, trials).write(home.sweeps / name / REPORT)
-    return registry.promote(str(version), CHALLENGER), metrics, trials
+    return version, metrics, trials
+
+
+def _made(plan: Plan, folder: Location, home: Home) -> ModelVersion | None:
+    """The version of the plan's name that has its checkpoint in a folder, which only a run that ended has."""
+    if not Registry.exists(home.folder):
+        return None
+    versions = Registry(home.folder).versions()
+    return next((each for each in versions if (each.name, each.checkpoint) == (plan.name, str(folder))), None)
 
 
 def register(

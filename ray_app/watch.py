@@ -22,7 +22,8 @@ from demand.stability import Limits, Signal, within
 from modeling.golden import check_golden_requests
 from modeling.predictor import Predictor
 from modeling.registry import CHALLENGER, CHAMPION, ModelVersion, Registry
-from ray_app.fine_tuning import fine_tuning, trained
+from ray_app import jobs
+from ray_app.fine_tuning import fine_tuning
 from ray_app.home import Home
 from ray_app.output import console, say
 from ray_app.steps import Steps
@@ -115,6 +116,9 @@ class Watch:
         if not self.asked.retrain:
             return {**found, "outcome": "not retrained", "why": "--no-retrain"}
         card = self.predictor.checkpoint.card
+        if card.get("privacy"):
+            why = f"{self.champion} promises differential privacy, which learning on would break: train another anew"
+            return {**found, "outcome": "not retrained", "why": why}
         if validated_before(card) >= self.asked.start:
             first = iso(validated_before(card) + (self.asked.days + 1) * DAY)[:10]
             return {
@@ -160,7 +164,7 @@ class Watch:
         say(f"run {run}: {self.champion} learns on until {iso(asked.start)[:10]}")
 
         def work() -> str:
-            return str(trained(plan, run, self.home, self.registry))
+            return str(jobs.train(plan, run, self.home, console)[0])
 
         return self.registry.resolve(self.steps.once("train", inputs, work))
 
@@ -212,6 +216,8 @@ class Watch:
             out = ""
         if (canary.champion, canary.challenger) == (str(self.champion), out):
             return canary
+        if out == str(self.champion):  # a pass was killed that had just promoted it
+            self.registry.drop(self.champion.name)
         self._canary_file.unlink()
         return None
 

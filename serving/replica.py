@@ -115,6 +115,8 @@ class ModelReplica:
             request = asked_for.request.model_validate_json(body)
             questions = request.questions()
             model = models.of(request.who)
+            for each in questions:
+                model.predictor.checkpoint.check_horizon(each.horizon_days)
             if isinstance(request, PredictRequest) and request.explain:
                 outlook = await self._explained(model.predictor, questions[0], request.top_k)
             else:

@@ -37,7 +37,7 @@ def calibrate(predictor: Predictor, dataset: Dataset, customers: Sequence[str], 
 
 
 def sampled(customers: Sequence[str], other: bool = False) -> Sequence[str]:
-    """Some CUSTOMERS of them, evenly spread; `other` than these where there are enough."""
+    """From CUSTOMERS to less than twice as many of them, evenly spread; `other` than these where there are enough."""
     step = max(len(customers) // CUSTOMERS, 1)
     return customers[int(other and step > 1) :: step]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from demand.dataset import draw
 from demand.locations import Location
+from demand.moments import iso
 from demand.protocols import TEST, VALIDATION
 from modeling.checkpoint import save_checkpoint
 from modeling.golden import golden_requests
@@ -37,6 +38,7 @@ def finish(
         "intended_use": INTENDED_USE,
         "data": described(dataset, len(customers)),
         "protocol": plan.protocol.name,
+        "trained_since": plan.since and iso(plan.since),
         "trained_before": plan.protocol.boundary(TEST if refit else VALIDATION),
         "validated_before": plan.protocol.boundary(TEST),
         "customers": len(customers),

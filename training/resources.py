@@ -4,6 +4,8 @@ from typing import Literal
 
 import ray
 
+from demand.errors import SettingsError
+
 
 def offered(kind: Literal["CPU", "GPU"]) -> int:
     """How many the cluster has, or grows to when they are asked for.
@@ -18,6 +20,12 @@ def offered(kind: Literal["CPU", "GPU"]) -> int:
 def has_gpus(workers: int) -> bool:
     """Whether there is a GPU for each of a run's workers."""
     return offered("GPU") >= workers
+
+
+def check(workers: int) -> None:
+    """Raises SettingsError where there are GPUs, and not for all of a run's workers: it would take none of them."""
+    if 0 < (gpus := offered("GPU")) < workers:
+        raise SettingsError(f"{workers} workers want {workers} GPUs, and there are {gpus}: choose --workers {gpus}")
 
 
 def processors(workers: int, runs: int = 1) -> float:

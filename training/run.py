@@ -105,7 +105,7 @@ class Prepared:
         """
         plan = self.plan.model_copy(update={"settings": settings})
         check_layout(settings, plan.workers, resources.has_gpus(plan.workers))
-        steps = len(self.job.draws) or _steps(plan, self.training)
+        steps = _steps(plan, self.training)
         return replace(self, plan=plan, job=replace(self.job, settings=settings, total_steps=steps, early=early))
 
 
@@ -131,9 +131,10 @@ def prepare(plan: Plan) -> Prepared:
 
     Raises:
         DataError: the folder is no dataset or holds too little to learn from or to choose by.
-        SettingsError: the workers cannot share the run in its layout.
+        SettingsError: the workers cannot share the run in its layout, or there are GPUs for some of them alone.
     """
     training = plan.settings.training
+    resources.check(plan.workers)
     check_layout(plan.settings, plan.workers, resources.has_gpus(plan.workers))
     dataset = plan.dataset()
     customers = draw(dataset.customer_ids, plan.customers, training.seed)
@@ -190,7 +191,7 @@ def fit(
     """Trains with Ray Train, or goes on where a run of that name in that storage stopped.
 
     Args:
-        processors: CPUs of each worker; by default an even share of the cluster's, at least one.
+        processors: CPUs of each worker; by default an even share of the cluster's.
         board: where progress is posted.
         keep: how many snapshots are kept, the best ones and the last; None keeps all.
 
@@ -204,10 +205,10 @@ def fit(
     path, filesystem = split(storage)
     gpu, fewest = resources.has_gpus(plan.workers), plan.settings.training.min_workers
     if processors is None:
-        processors = max(resources.processors(plan.workers), 1)
+        processors = resources.processors(plan.workers)
     trainer = TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # returns why it ended early
-        train_loop_config={"job": replace(prepared.job, threads=max(int(processors), 1), board=board)},
+        train_loop_config={"job": replace(prepared.job, threads=max(round(processors), 1), board=board)},
         torch_config=Join(),
         scaling_config=ScalingConfig(
             num_workers=(fewest, plan.workers) if fewest else plan.workers,  # type: ignore[arg-type]

@@ -60,6 +60,8 @@ def differences(plan: Plan, pair: tuple[Trial, Trial], count: int) -> tuple[list
         Question(customer, moment, NEXT_ORDER)
         for customer, moment in zip(questions.customers, questions.moments, strict=True)
     ]
+    if not asked:
+        return [], []
     first, second = (top_k(predictor.rates(asked), SHOWN) for predictor in predictors)
     scores = [plan.protocol.measure(each, questions.next_order)[VALIDATION_METRIC] for each in (first, second)]
     lead = scores[0] - scores[1]

@@ -1,5 +1,6 @@
 """The live table of a sweep: one row a trial, best first; plain lines where there is no terminal."""
 
+import atexit
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,14 +27,15 @@ class LiveTable(tune.Callback):
     def __init__(self, sweep: SweepPlan) -> None:
         self._names, self._objectives, self._trials = list(sweep.space), sweep.objectives, sweep.trials
         self._rows: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {}
-        self._started = time.monotonic()
 
     def setup(self, *_: Any, **__: Any) -> None:
         """Tune begins."""
+        self._started = time.monotonic()
         self._console = Console(highlight=False, soft_wrap=True, markup=False)
         self._live = Live(console=self._console, refresh_per_second=2) if self._console.is_terminal else None
         if self._live:
             self._live.start()
+            atexit.register(self._live.stop)  # Tune tells no callback of Ctrl-C
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial begins."""

@@ -69,7 +69,7 @@ def population(sweep: SweepPlan, mode: str) -> PopulationBasedTraining:
         metric=sweep.objectives[0],
         mode=mode,
         perturbation_interval=EVERY,
-        hyperparam_mutations={name: _domain(space[name]) for name in space if name in CHANGED},
+        hyperparam_mutations={name: _neighbours(space[name]) for name in space if name in CHANGED},
         custom_explore_fn=inside,
     )
 
@@ -118,6 +118,11 @@ def _pointed(checkpoint: Any, storage: Location) -> Location | None:
         return None
     with checkpoint.as_directory() as folder:
         return inside(storage, (Path(folder) / POINTER).read_text())
+
+
+def _neighbours(parameter: Parameter) -> Any:
+    """As Ray Tune wants what it changes: of a list it takes a value beside; any other domain it takes for numbers."""
+    return _domain(parameter) if isinstance(parameter, Range) else list(parameter.choice)
 
 
 def _domain(parameter: Parameter) -> Any:

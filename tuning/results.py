@@ -16,7 +16,7 @@ RANKING = "ranking.json"
 
 def save_ranking(trials: Sequence[Trial], folder: Location) -> None:
     """Writes ranking.json and ranking.parquet: a row a trial, best first, settings and metrics as columns of their own;
-    settings that are neither numbers nor words as JSON text."""
+    settings that are neither numbers nor words as JSON text, and those that are now a number, now a word, as words."""
     rows = [
         {
             "rank": rank,
@@ -28,7 +28,7 @@ def save_ranking(trials: Sequence[Trial], folder: Location) -> None:
         for rank, trial in enumerate(trials, start=1)
     ]
     names = dict.fromkeys(name for row in rows for name in row)
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
     with whole(folder / "ranking.parquet") as file:
         pq.write_table(table, file)
     write_text(folder / RANKING, json.dumps([asdict(trial) for trial in trials], indent=1))
@@ -44,6 +44,13 @@ def saved_ranking(folder: Location) -> list[Trial]:
         known = ", ".join(sorted(each.parent.name for each in folder.parent.glob(f"*/{RANKING}"))) or "none"
         raise DataError(f"no finished sweep called '{folder.name}': known are {known}")
     return [Trial(**each) for each in json.loads((folder / RANKING).read_text())]
+
+
+def _column(values: list[object]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if each is None else str(each) for each in values])
 
 
 def _flat(value: object) -> object:

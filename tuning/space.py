@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Protocol
 
@@ -14,6 +15,7 @@ from pydantic import (
     RootModel,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -22,7 +24,8 @@ from training.settings import Settings
 
 RATE = "training.learning_rate"
 FORMAT = "prompt.name"
-
+EXPONENT = re.compile(r"[-+]?\d+e[-+]?\d+", re.IGNORECASE)
+"""A number that YAML 1.1 takes for a word, for want of a point: 1e-2."""
 Values = tuple[Any, ...]
 Condition = Annotated[Values, BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])]
 
@@ -46,6 +49,11 @@ class Choice(BaseModel):
 
     choice: Values = Field(min_length=1)
     when: Mapping[str, Condition] = {}
+
+    @field_validator("choice")
+    @classmethod
+    def _numbers(cls, values: Values) -> Values:
+        return tuple(float(each) if isinstance(each, str) and EXPONENT.fullmatch(each) else each for each in values)
 
     def suggest(self, trial: Suggesting, name: str) -> Any:
         """A value that Optuna chooses."""

@@ -43,9 +43,8 @@ class Cutoff(Protocol):
         return cls(cutoff=end - max(days, VALIDATION_DAYS) * DAY, days=days)
 
     def outlasts(self, dataset: Dataset) -> bool:
-        """Whether the horizon ends after the data do, but for a day on which nobody may have ordered: days without data
-        look like days without orders."""
-        return self.cutoff + self.days * DAY > (moment(dataset.manifest["last_order"]) // DAY + 2) * DAY
+        """Whether the horizon ends after the data do."""
+        return dataset.ends_before(self.cutoff + self.days * DAY)
 
     def moment(self, stage: Stage) -> int:
         """When a stage asks."""

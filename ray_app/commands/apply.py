@@ -104,6 +104,7 @@ def forecast(
     All parts add up. The two periods before, as long as the horizon, are forecast too: they say how items sell against
     what is expected of them, and how far totals are off.
     """
+    from demand.dataset import Dataset
     from demand.moments import DAY
     from demand.uses.supply import Split
     from modeling.checkpoint import load_checkpoint
@@ -114,6 +115,9 @@ def forecast(
     card = load_checkpoint(version.checkpoint).card
     if "trained_before" in card and trained_before(card) > asked.as_of - 2 * horizon_days * DAY:
         say("the model has learned from the periods before, by which intervals are made: they may be too narrow")
+    if (dataset := Dataset.open(data)).ends_before(asked.as_of):
+        last = dataset.manifest["last_order"][:10]
+        say(f"the data end on {last}: days from then to {as_of} count as days without orders, and lower the forecast")
     with console.status(f"forecasting with {version}"):
         found = forecast_all(asked, Split(by, stores, weeks), out)
     units, amount = float(found.expected.units.sum()), float(found.expected.amount.sum())

@@ -130,12 +130,13 @@ def asked_of(
 
     Raises:
         DataError: the folder is no dataset, the model knows none of its items, or `as_of` is no date.
-        SettingsError: no file can be at `out`.
+        SettingsError: no file can be at `out`, or the model can be asked about no number of days.
         ModelNotFoundError: there is no such model.
     """
     from demand.dataset import Dataset
     from demand.moments import moment
     from demand.prompts import NEXT_ORDER
+    from modeling.checkpoint import load_checkpoint
     from modeling.registry import Registry
     from ray_app.cluster import connect
     from ray_app.home import Home
@@ -146,6 +147,7 @@ def asked_of(
     when = moment(as_of)
     version = Registry(Home.here().folder).resolve(model)
     asked = Asked(data, location(version.checkpoint), when, horizon_days or NEXT_ORDER)
+    load_checkpoint(version.checkpoint).check_horizon(asked.horizon_days)
     check_items(dataset, asked.catalogue, version)
     connect()
     return version, asked

@@ -61,8 +61,11 @@ def watch(
     if report:
         check_file("--report", report)
     limits = dict(parse_limit(each) for each in limit or ())
-    last = Dataset.open(data).manifest["last_order"]
+    dataset = Dataset.open(data)
+    last = dataset.manifest["last_order"]
     moment_ = moment(as_of) if as_of else (moment(last) // DAY + 1) * DAY
+    if dataset.ends_before(moment_):
+        say(f"the data end on {last[:10]}: the days from then on count as days without orders")
     asked = Asked(
         data, model, moment_, days, share, canary_days, retrain, force, limits, set_ or (), customers, workers,
         log_of(Home.here(), events),

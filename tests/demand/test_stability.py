@@ -90,7 +90,16 @@ def test_limits_are_the_signals_own_unless_others_are_given() -> None:
     found = within([Signal("gaps", "", 0.3), Signal("ndcg@10", "", 0.3)], {name: limits})
 
     assert [each.limits for each in found] == [Limits(0.2, 0.5), LIMITS["ndcg@10"]]
-    for wrong in ("gaps=0.5:0.2", "gaps", "gaps=a:b", "gaps=0.1", "gaps=-1:2", "gaps=nan:nan", "mood=0.1:0.2"):
+    for wrong in (
+        "gaps=0.5:0.2",
+        "gaps",
+        "gaps=a:b",
+        "gaps=0.1",
+        "gaps=-1:2",
+        "gaps=nan:nan",
+        "gaps=0:0",
+        "mood=0.1:0.2",
+    ):
         with pytest.raises(SettingsError, match="--limit"):
             parse_limit(wrong)
 

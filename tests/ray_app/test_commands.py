@@ -29,6 +29,12 @@ def test_train_names_its_run_first_and_its_model_last(trained: dict) -> None:
     assert 0 < trained["metrics"]["ndcg@10"] <= 1
 
 
+def test_a_run_that_ended_is_not_registered_again(home: Path, trained: dict) -> None:
+    again = last_json(demandcast("train", "--resume", trained["run"], "--json", home=home)[0])
+
+    assert (again["model"], again["metrics"]) == (trained["model"], trained["metrics"])
+
+
 def test_evaluate_compares_model_baselines_and_rankings(
     home: Path, shop: Dataset, trained: dict, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from demand.packing import TYPES
 from demand.protocols import TEST, Taiw
 from demand.sources import SourceOptions, source
 from modeling.predictor import Predictor
-from tests.conftest import write_shop
+from tests.conftest import CUTOFF, write_shop
 from tests.ray_app.commandline import demandcast, last_json
 from tests.training.runs import plan
 from training.run import Plan, prepare
@@ -75,6 +75,15 @@ def test_a_model_of_one_protocol_is_not_asked_by_another(home: Path, shop: Datas
 
     assert "learned by the protocol taiw" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_model_of_the_next_order_is_not_asked_about_days(
+    home: Path, shop: Dataset, trained: dict, tmp_path: Path
+) -> None:
+    words = ("apply", "risk", "--data", shop.folder, "--as-of", CUTOFF, "--out", tmp_path / "x.parquet")
+    _, err = demandcast(*words, home=home, code=2)
+
+    assert err == "demandcast: this model learned of the next order alone: it can be asked about no number of days\n"
 
 
 def with_absurd_ends(folder: Path, ago: int) -> Dataset:

@@ -1,6 +1,7 @@
 """What a pass of `watch` decides. Training and evaluation, which take minutes, are told what came of them."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,18 +15,18 @@ from demand.events.model import Feedback
 from demand.formats import prompt_format
 from demand.moments import DAY, iso, moment
 from demand.stability import Signal
-from modeling.checkpoint import Checkpoint, save_checkpoint
+from modeling.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from modeling.megatron.model import DemandModel, initialize_from_catalogue
 from modeling.megatron.shards import whole_weights
 from modeling.parallel import initialize
-from modeling.registry import CHALLENGER, ModelVersion, Registry
+from modeling.registry import CHALLENGER, CHAMPION, ModelVersion, Registry
 from modeling.settings import ModelSettings
 from ray_app import watch
 from ray_app.commands.serve import chosen
 from ray_app.home import Home
 from ray_app.presets import load_settings
 from ray_app.reports.watch import watch_page
-from ray_app.watch import Asked, Watch
+from ray_app.watch import Asked, Canary, Watch
 from tests.conftest import CUTOFF
 
 SETTINGS = ModelSettings(layers=1, hidden=16, heads=2, ffn=16, habit_width=8)
@@ -90,7 +91,7 @@ def passed(shop: Dataset, told: Told, as_of: int = AS_OF, **more: Any) -> dict[s
         mock.patch.object(watch, "evaluate", told.evaluate),
         mock.patch.object(watch, "rival"),
         mock.patch.object(watch, "check_golden_requests") as golden,
-        mock.patch("ray_app.jobs.train", told.train),
+        mock.patch("ray_app.jobs._train", told.train),
         mock.patch.object(watch.Predictor, "load", side_effect=watch.Predictor.load) as load,
     ):
         known = load.side_effect
@@ -137,6 +138,41 @@ def test_a_challenger_that_wins_is_tried_and_then_promoted(home: Home, shop: Dat
     assert "no feedback" in last["why"]
     assert chosen(registry, "demand", None).challenger is None
     assert str(registry.rollback("demand")) == "demand@1"
+
+
+def test_a_model_that_learned_on_before_keeps_its_learning_rate(home: Home, shop: Dataset) -> None:
+    changed(home, trained_since=iso(LEARNED))
+    told = Told()
+
+    passed(shop, told)
+
+    assert told.plan.settings.training.learning_rate == 3e-3
+
+
+def test_a_private_champion_does_not_learn_on(home: Home, shop: Dataset) -> None:
+    changed(home, privacy={"epsilon": 8.0})
+    told = Told()
+
+    found = passed(shop, told, force=True)
+
+    assert (found["outcome"], told.trained) == ("not retrained", 0)
+    assert "promises differential privacy" in found["why"]
+
+
+def test_a_pass_that_was_killed_when_it_had_promoted_leaves_no_challenger(home: Home, shop: Dataset) -> None:
+    Registry(home.folder).challenge("demand@1", 0.25)
+    home.watch.mkdir()
+    (home.watch / "demand-canary.json").write_text(json.dumps(asdict(Canary("demand@0", "demand@1", iso(AS_OF)))))
+
+    passed(shop, Told(STEADY))
+
+    assert Registry(home.folder).resolve("demand").aliases == (CHAMPION,)
+
+
+def changed(home: Home, **card: Any) -> None:
+    """The champion's card says something else."""
+    kept = load_checkpoint(home.models / "first")
+    save_checkpoint(replace(kept, card={**kept.card, **card}), home.models / "first")
 
 
 def test_a_challenger_whose_lead_may_be_chance_is_dropped(home: Home, shop: Dataset) -> None:

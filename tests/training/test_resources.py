@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import ray
 
-from training.resources import has_gpus, offered, processors
+from demand.errors import SettingsError
+from training.resources import check, has_gpus, offered, processors
 
 COMING = {"CPU": 0, "CPU_to_come": 64, "GPU_to_come": 8}
 
@@ -28,6 +29,14 @@ def test_a_cluster_that_grows_offers_what_has_yet_to_come() -> None:
     assert not has_gpus(9)
 
 
+@pytest.mark.parametrize("cluster", [[{"CPU": 8, "GPU": 4}]], indirect=True)
+@pytest.mark.usefixtures("cluster")
+def test_gpus_for_some_workers_alone_are_refused() -> None:
+    check(4)
+    with pytest.raises(SettingsError, match="8 workers want 8 GPUs, and there are 4: choose --workers 4"):
+        check(8)
+
+
 @pytest.mark.parametrize("cluster", [[{"CPU": 2}]], indirect=True)
 @pytest.mark.usefixtures("cluster")
 def test_another_cluster_offers_what_is_there() -> None:
@@ -39,6 +48,7 @@ def test_another_cluster_offers_what_is_there() -> None:
     [
         pytest.param([{"CPU": 2}], 1, 1, 2, id="all of the only node"),
         pytest.param([{"CPU": 2}], 2, 1, 1, id="half of the only node"),
+        pytest.param([{"CPU": 2}], 4, 1, 0.5, id="more workers than processors"),
         pytest.param([{"CPU": 2}], 1, 4, 0.5, id="a part of a processor"),
         pytest.param([{"CPU": 4}, {"CPU": 4}], 1, 1, 4, id="no more than a node has"),
         pytest.param([{"CPU": 3}, {"CPU": 3}], 3, 1, 1, id="all find a place"),

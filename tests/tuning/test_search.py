@@ -184,7 +184,8 @@ def test_a_ranking_is_kept_for_programs_and_for_tables(tmp_path: Path) -> None:
         Trial(
             "a", "TERMINATED", {RATE: 0.01, "prompt.fields": ["profile"]}, {"ndcg@10": 0.5}, ((0.5, 0.4), (1.0, 0.5))
         ),
-        Trial("b", "ERROR", {RATE: 0.1}, {}),
+        Trial("b", "ERROR", {RATE: 0.1, "prompt.gaps": "none"}, {}),
+        Trial("c", "ERROR", {RATE: 0.1, "prompt.gaps": 3}, {}),
     ]
     folder = tmp_path / "sweep-1"
     folder.mkdir()
@@ -195,7 +196,9 @@ def test_a_ranking_is_kept_for_programs_and_for_tables(tmp_path: Path) -> None:
     assert [(row["rank"], row["trial"], row[RATE], row["ndcg@10"]) for row in table] == [
         (1, "a", 0.01, 0.5),
         (2, "b", 0.1, None),
+        (3, "c", 0.1, None),
     ]
+    assert [row["prompt.gaps"] for row in table] == [None, "none", "3"]
     assert table[0]["prompt.fields"] == '["profile"]'
     assert [each.config for each in saved_ranking(folder)] == [each.config for each in trials]
     with pytest.raises(DataError, match="no finished sweep called 'sweep-2': known are sweep-1"):

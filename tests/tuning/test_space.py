@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from demand.errors import SettingsError
 from training.settings import Settings
-from tuning.space import Space, space_of
+from tuning.space import RATE, Choice, Space, space_of
 
 WRITTEN = """
 training.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}
@@ -117,6 +117,11 @@ def test_what_went_past_an_end_is_brought_back() -> None:
 
     assert [space["training.weight_decay"].nearest(value) for value in (-1.0, 0.05, 0.12)] == [0, 0.05, 0.1]
     assert [space["training.epochs"].nearest(value) for value in (0.8, 2.4, 4.8)] == [1, 2, 4]
+
+
+def test_a_number_that_yaml_takes_for_a_word_is_one() -> None:
+    assert Space({RATE: Choice.model_validate({"choice": [0.001, "1e-2", "1E+1"]})})[RATE].ends() == (0.001, 0.01, 10.0)
+    assert Choice.model_validate({"choice": ["1e", "e-2", "none"]}).choice == ("1e", "e-2", "none")
 
 
 def test_a_grid_wants_lists() -> None:
