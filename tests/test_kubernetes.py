@@ -14,7 +14,6 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import typer
 import yaml
 from pydantic import BaseModel
 from ray._common.utils import import_attr
@@ -22,7 +21,7 @@ from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscali
 from ray.serve.schema import ServeDeploySchema
 from typer.main import get_group
 
-from ray_app import commands
+from ray_app.commands import application
 from serving.ingress import Ingress
 from serving.keys import ENVIRONMENT
 from serving.scaling import SURGE_PERCENT
@@ -340,9 +339,7 @@ def test_what_a_job_runs_is_a_command_that_the_project_has() -> None:
 def runs(line: str) -> None:
     """Raises where a command would not run."""
     program, *words = line.split()
-    app = typer.Typer()
-    commands.add_to(app)
-    command: Any = get_group(app)
+    command: Any = get_group(application())
 
     assert program in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     while hasattr(command, "commands"):
