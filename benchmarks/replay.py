@@ -32,7 +32,7 @@ from demand.questions import HORIZON, NEXT
 from modeling.predictor import Predictor
 from modeling.registry import ModelVersion, Registry
 from ray_app import jobs
-from ray_app.fine_tuning import fine_tuning, trained
+from ray_app.fine_tuning import fine_tuning
 from ray_app.home import Home
 from ray_app.output import console, say
 from ray_app.presets import load_settings
@@ -86,7 +86,7 @@ class Replay:
         if not self._known("automatic"):
             settings = load_settings(self.preset, ["training.refit=true", *self.assignments])
             plan = jobs.make_plan(self.data, settings, MONTHS[0], None, 1, self.home, name="never")
-            first = trained(plan, "replay-first", self.home, self.registry)
+            first, _ = jobs.train(plan, "replay-first", self.home, console)
             for policy in POLICIES[1:]:
                 self.registry.register(policy, first.checkpoint, None, first.metrics or {})
 
@@ -105,7 +105,7 @@ class Replay:
     def _monthly(self, start: str) -> dict[str, str]:
         before = self.registry.resolve("monthly")
         plan = fine_tuning(before, self.data, start, self.home)
-        after = trained(plan, f"monthly-{start}", self.home, self.registry)
+        after, _ = jobs.train(plan, f"monthly-{start}", self.home, console)
         self.registry.promote(str(after))
         return {"model": str(after), "done": f"learned on from {before}"}
 

@@ -35,7 +35,6 @@ from demand.questions import MINIMUM_ORDERS, NEXT, Question
 from modeling.predictor import Predictor
 from modeling.registry import ModelVersion, Registry
 from ray_app import jobs
-from ray_app.fine_tuning import trained
 from ray_app.home import Home
 from ray_app.output import console, say
 from ray_app.presets import load_settings
@@ -112,9 +111,7 @@ class Transfer:
         warm = [f"base={BASE}"] if start == WARM else []
         settings = load_settings(self.preset, [*given, *self.assignments, *warm])
         plan = jobs.make_plan(self.shops.shop(customers), settings, None, None, 1, self.home, "last-order", start)
-        registry = Registry(self.home.folder)
-        version = trained(plan, f"{start}-{customers}-{rate:g}", self.home, registry)
-        return version, dict(version.metrics or {})
+        return jobs.train(plan, f"{start}-{customers}-{rate:g}", self.home, console)
 
     def asked(self, customers: int, checkpoints: dict[str, str]) -> dict[str, Any]:
         """By method the means of FIGURES with their intervals, and under "lead" warm's over cold."""
