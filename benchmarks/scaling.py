@@ -271,6 +271,9 @@ def main() -> None:
         return
     if not given.data:
         parser.error("give --data DIR")
+    stages = given.stages.split(",")
+    if unknown := sorted(set(stages) - set(STAGES)):
+        parser.error(f"no stage '{unknown[0]}': choose of {', '.join(STAGES)}")
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as temporary:
         scratch = (given.scratch or Path(temporary)).resolve()
@@ -280,7 +283,7 @@ def main() -> None:
             given.model = (model or (folder if given.items else scratch) / "model").resolve()
             if not (folder / "source").exists():
                 replicate(given.data, times, folder / "source", given.items)
-            for stage in given.stages.split(","):
+            for stage in stages:
                 figures += measured(stage, times, folder, given)
                 if given.json:
                     content: list[dict[str, Any]] = [asdict(each) for each in figures]
