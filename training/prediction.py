@@ -67,9 +67,14 @@ class Asked:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """The model's, with what sold before the moment."""
-        sold = Dataset.open(self.data).lines(PURCHASES, earlier(self.as_of))
-        return load_checkpoint(self.model).catalogue.with_sales(sold)
+        """The model's, with what sold before the moment.
+
+        Raises:
+            SettingsError: the model can be asked about no number of days.
+        """
+        checkpoint = load_checkpoint(self.model)
+        checkpoint.check_horizon(self.horizon_days)
+        return checkpoint.catalogue.with_sales(Dataset.open(self.data).lines(PURCHASES, earlier(self.as_of)))
 
 
 class CustomerPredictor:

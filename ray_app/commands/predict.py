@@ -136,7 +136,6 @@ def asked_of(
     from demand.dataset import Dataset
     from demand.moments import moment
     from demand.prompts import NEXT_ORDER
-    from modeling.checkpoint import load_checkpoint
     from modeling.registry import Registry
     from ray_app.cluster import connect
     from ray_app.home import Home
@@ -147,7 +146,6 @@ def asked_of(
     when = moment(as_of)
     version = Registry(Home.here().folder).resolve(model)
     asked = Asked(data, location(version.checkpoint), when, horizon_days or NEXT_ORDER)
-    load_checkpoint(version.checkpoint).check_horizon(asked.horizon_days)
     check_items(dataset, asked.catalogue, version)
     connect()
     return version, asked
